@@ -1,0 +1,1 @@
+"""The tables: one line of text per op, one file per op set."""
