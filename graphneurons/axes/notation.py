@@ -10,6 +10,7 @@
     _            an operand that carries no features (a shape, a scalar, a mask), or is left out
     ~ ...        a modulator: aligned with factors, neither contracted nor free (a bias, a gain)
     % ...        a modulator that quantizes: a scale or a zero point
+    < ...        a state: the op's own output of the step before; it contracts, and where it is constant it modulates
     @v           a factor picked by an index (the rows of an embedding)
     ^d           a factor that is kept, but mixed along (softmax, the normalised axes of a LayerNorm)
     -> ...       the sums the op makes: what they hold are neurons; several outputs are separated by commas
@@ -30,7 +31,7 @@ from functools import lru_cache
 from graphneurons.errors import RuleError
 
 PACKED = "#"
-_TOKEN = re.compile(r"\s*(->|=>|[(),|:~%@^*.=]|#|[A-Za-z_][A-Za-z0-9_]*|\d+)")
+_TOKEN = re.compile(r"\s*(->|=>|[(),|:~%<@^*.=]|#|[A-Za-z_][A-Za-z0-9_]*|\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class AxisPattern:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One operand or result. ``mark`` is ``"_"`` (ignored), ``"~"``, ``"%"`` or ``""``."""
+    """One operand or result. ``mark`` is ``"_"`` (ignored), ``"~"``, ``"%"``, ``"<"`` or ``""``."""
 
     axes: tuple[AxisPattern, ...]
     mark: str = ""
@@ -66,7 +67,7 @@ class Pattern:
     @property
     def contracts(self) -> bool:
         """Whether its factors take part in the contraction (not ignored, not a modulator)."""
-        return self.mark == ""
+        return self.mark in ("", "<")
 
     @property
     def modulates(self) -> bool:
@@ -146,7 +147,7 @@ def _patterns(tokens: _Tokens) -> tuple[Pattern, ...]:
 def _pattern(tokens: _Tokens) -> Pattern:
     if tokens.accept("_"):
         return Pattern((), "_")
-    mark = tokens.accept("~", "%") or ""
+    mark = tokens.accept("~", "%", "<") or ""
     if tokens.accept("."):
         return Pattern((), mark)
     if tokens.peek in (",", "->", "=>", "|", None):

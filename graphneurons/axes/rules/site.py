@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TYPE_CHECKING, Any, Union
 
 from graphneurons.graph import Op
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Shape = tuple[int, ...]
 RuleText = Union[str, Callable[["Site"], str]]
@@ -20,12 +23,12 @@ class NoRule(Exception):  # noqa: N818 - not an error: the reason why a weight s
 @dataclass(frozen=True, slots=True)
 class Site:
     """One op where it stands. ``shapes[i]`` is None where the operand is left out or its shape is not known;
-    ``values[i]`` holds the integers (or the numbers) of a small constant operand, flattened; ``constant[i]`` tells
+    ``values[i]`` is the array of a small operand whose numbers are known before the model runs; ``constant[i]`` tells
     whether the operand is derived from constants only."""
 
     op: Op
     shapes: tuple[Shape | None, ...]
-    values: tuple[tuple[int | float, ...] | None, ...]
+    values: tuple[npt.NDArray[Any] | None, ...]
     constant: tuple[bool, ...]
 
     def has(self, index: int) -> bool:
@@ -63,9 +66,13 @@ class Site:
         return value if isinstance(value, str) else default
 
     def integers(self, index: int) -> tuple[int, ...] | None:
-        """The values of operand ``index`` if it is a small constant of integers."""
-        value = self.values[index] if index < len(self.values) else None
-        return None if value is None else tuple(int(item) for item in value)
+        """The values of operand ``index``, flattened, if it is small and known before the model runs."""
+        value = self.value(index)
+        return None if value is None else tuple(int(item) for item in value.reshape(-1).tolist())
+
+    def value(self, index: int) -> npt.NDArray[Any] | None:
+        """The array of operand ``index`` if it is small and known before the model runs."""
+        return self.values[index] if index < len(self.values) else None
 
     def axis(self, axis: int, rank: int) -> int:
         """``axis`` counted from the front; `NoRule` if it is out of range."""

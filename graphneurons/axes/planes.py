@@ -1,0 +1,195 @@
+"""Integer arrays that ride along with tensors: one number per element, stored without the axes it does not vary on.
+
+A `Plane` of shape (2, 64, 224, 224) that numbers channels holds 64 integers. Layout ops act on planes as they act on
+the tensors themselves, so whatever a plane numbers (neurons, coordinates of a weight) arrives where the op takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from graphneurons.errors import GraphNeuronsError
+
+Shape = tuple[int, ...]
+Integers = npt.NDArray[np.int64]
+
+NOBODY = -1
+"""Where padding or an empty place is: no neuron, no element of the weight."""
+
+LARGEST = 1 << 23
+"""Elements a plane may hold. Beyond, structure is not worth its memory and what rides is called unknown."""
+
+
+class TooLargeError(GraphNeuronsError):
+    """A plane would outgrow `LARGEST`; caught inside, and turned into a reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it)."""
+
+    shape: Shape
+    data: Integers
+
+    def varies(self, axis: int) -> bool:
+        return self.data.shape[axis] > 1
+
+    @property
+    def is_constant(self) -> bool:
+        return self.data.size <= 1
+
+    def full(self) -> Integers:
+        """The plane as an array of its whole shape (a view)."""
+        return np.broadcast_to(self.data, self.shape)
+
+
+def constant(shape: Shape, value: int = 0) -> Plane:
+    return Plane(shape, np.full((1,) * len(shape), value, dtype=np.int64))
+
+
+def along(shape: Shape, axis: int) -> Plane:
+    """Numbers 0, 1, ... along ``axis``, constant along the others."""
+    _check(shape[axis])
+    view = [1] * len(shape)
+    view[axis] = shape[axis]
+    return Plane(shape, np.arange(shape[axis], dtype=np.int64).reshape(view))
+
+
+def _check(elements: int) -> None:
+    if elements > LARGEST:
+        raise TooLargeError(f"the layout varies over {elements} elements, more than the {LARGEST} that are followed")
+
+
+def _array(shape: Shape, data: npt.NDArray[Any]) -> Plane:
+    _check(data.size)
+    return Plane(shape, data)
+
+
+def tighten(plane: Plane) -> Plane:
+    """The same plane with every axis that turned out constant stored once."""
+    data = plane.data
+    for axis, size in enumerate(data.shape):
+        if size > 1:
+            first = data[(slice(None),) * axis + (slice(0, 1),)]
+            if (data == first).all():
+                data = first
+    return plane if data is plane.data else Plane(plane.shape, data)
+
+
+def transpose(plane: Plane, order: Sequence[int]) -> Plane:
+    return Plane(tuple(plane.shape[axis] for axis in order), plane.data.transpose(order))
+
+
+def reshape(plane: Plane, shape: Shape) -> Plane:
+    """``plane`` in another shape of as many elements; axes it does not vary on stay unstored where they can."""
+    if plane.shape == shape:
+        return plane
+    if plane.data.size == 1:
+        return Plane(shape, plane.data.reshape((1,) * len(shape)))
+    if prod(plane.shape) == 0 or prod(shape) == 0:
+        return constant(shape)
+    old_blocks, new_blocks = _blocks(plane.shape, shape)
+    widened: list[int] = []
+    packed: list[int] = []
+    for (start, stop), (first, last) in zip(old_blocks, new_blocks, strict=True):
+        varying = any(plane.data.shape[axis] > 1 for axis in range(start, stop))
+        widened.extend(plane.shape[start:stop] if varying else (1,) * (stop - start))
+        packed.extend(shape[first:last] if varying else (1,) * (last - first))
+    _check(prod(widened))
+    data = np.broadcast_to(plane.data, widened).reshape(packed)
+    return tighten(Plane(shape, data))
+
+
+def _blocks(old: Shape, new: Shape) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The finest pairing of runs of axes of ``old`` and ``new`` that hold the same number of elements."""
+    old_blocks: list[tuple[int, int]] = []
+    new_blocks: list[tuple[int, int]] = []
+    i = j = 0
+    while i < len(old) or j < len(new):
+        start, first = i, j
+        left = right = 1
+        if i < len(old):
+            left, i = left * old[i], i + 1
+        if j < len(new):
+            right, j = right * new[j], j + 1
+        while left != right:
+            if left < right:
+                left, i = left * old[i], i + 1
+            else:
+                right, j = right * new[j], j + 1
+        old_blocks.append((start, i))
+        new_blocks.append((first, j))
+    return old_blocks, new_blocks
+
+
+def broadcast(plane: Plane, shape: Shape) -> Plane:
+    """``plane`` expanded to ``shape`` as numpy broadcasts."""
+    lead = len(shape) - len(plane.shape)
+    return Plane(shape, plane.data.reshape((1,) * lead + plane.data.shape))
+
+
+def take(plane: Plane, indices: npt.NDArray[Any], axis: int) -> Plane:
+    """``numpy.take`` with constant indices of any rank."""
+    shape = plane.shape[:axis] + indices.shape + plane.shape[axis + 1 :]
+    if not plane.varies(axis):
+        ones = (1,) * indices.ndim
+        return Plane(shape, plane.data.reshape(plane.data.shape[:axis] + ones + plane.data.shape[axis + 1 :]))
+    _check(plane.data.size // plane.data.shape[axis] * indices.size)
+    return tighten(_array(shape, np.take(plane.data, indices, axis=axis)))
+
+
+def cut(plane: Plane, axis: int, piece: slice) -> Plane:
+    """A slice (of any step) along one axis."""
+    size = len(range(*piece.indices(plane.shape[axis])))
+    shape = (*plane.shape[:axis], size, *plane.shape[axis + 1 :])
+    if not plane.varies(axis):
+        return Plane(shape, plane.data)
+    data = plane.data[(slice(None),) * axis + (piece,)]
+    return Plane(shape, data) if data.size else constant(shape)
+
+
+def join(planes: Sequence[Plane | None], sizes: Sequence[int], axis: int) -> Plane:
+    """Concatenation along ``axis``. A None stands for a part (of the given size) where the number does not matter."""
+    known = [plane for plane in planes if plane is not None]
+    first = known[0]
+    shape = (*first.shape[:axis], sum(sizes), *first.shape[axis + 1 :])
+    if not any(plane.varies(axis) for plane in known) and all(
+        np.array_equal(plane.data, first.data) for plane in known[1:]
+    ):
+        return Plane(shape, first.data)
+    widest = [max(plane.data.shape[i] for plane in known) for i in range(len(shape))]
+    _check(prod(widest[:axis]) * prod(widest[axis + 1 :]) * sum(sizes))
+    parts = []
+    for plane, size in zip(planes, sizes, strict=True):
+        part = (*widest[:axis], size, *widest[axis + 1 :])
+        parts.append(np.broadcast_to(np.int64(NOBODY) if plane is None else plane.data, part))
+    return tighten(_array(shape, np.concatenate(parts, axis=axis)))
+
+
+def pad(plane: Plane, axis: int, before: int, after: int, fill: int | None) -> Plane:
+    """``before`` and ``after`` places of ``fill`` around ``axis`` (negative: cut). None: the number does not matter."""
+    inner = cut(plane, axis, slice(max(0, -before), plane.shape[axis] + min(0, after)))
+    before, after = max(0, before), max(0, after)
+    if not before and not after:
+        return inner
+
+    def edge(size: int) -> Plane | None:
+        return None if fill is None else constant((*inner.shape[:axis], size, *inner.shape[axis + 1 :]), fill)
+
+    return join([edge(before), inner, edge(after)], [before, inner.shape[axis], after], axis)
+
+
+def gather_flat(plane: Plane, flat: Integers, shape: Shape) -> Plane:
+    """Element ``i`` of the result is element ``flat[i]`` of the flattened plane (``NOBODY`` where it is negative)."""
+    if plane.is_constant and not (flat < 0).any():
+        return constant(shape, int(plane.data.reshape(-1)[0]) if plane.data.size else NOBODY)
+    _check(flat.size)
+    _check(prod(plane.shape))
+    values = plane.full().reshape(-1)[flat]
+    return tighten(_array(shape, np.where(flat < 0, NOBODY, values).reshape(shape)))
