@@ -55,19 +55,20 @@ def constant(shape: Shape, value: int = 0) -> Plane:
 
 def along(shape: Shape, axis: int) -> Plane:
     """Numbers 0, 1, ... along ``axis``, constant along the others."""
-    _check(shape[axis])
+    check_size(shape[axis])
     view = [1] * len(shape)
     view[axis] = shape[axis]
     return Plane(shape, np.arange(shape[axis], dtype=np.int64).reshape(view))
 
 
-def _check(elements: int) -> None:
+def check_size(elements: int) -> None:
+    """Raises `TooLargeError` if a plane of so many stored elements would be too large."""
     if elements > LARGEST:
         raise TooLargeError(f"the layout varies over {elements} elements, more than the {LARGEST} that are followed")
 
 
 def _array(shape: Shape, data: npt.NDArray[Any]) -> Plane:
-    _check(data.size)
+    check_size(data.size)
     return Plane(shape, data)
 
 
@@ -101,7 +102,7 @@ def reshape(plane: Plane, shape: Shape) -> Plane:
         varying = any(plane.data.shape[axis] > 1 for axis in range(start, stop))
         widened.extend(plane.shape[start:stop] if varying else (1,) * (stop - start))
         packed.extend(shape[first:last] if varying else (1,) * (last - first))
-    _check(prod(widened))
+    check_size(prod(widened))
     data = np.broadcast_to(plane.data, widened).reshape(packed)
     return tighten(Plane(shape, data))
 
@@ -140,7 +141,7 @@ def take(plane: Plane, indices: npt.NDArray[Any], axis: int) -> Plane:
     if not plane.varies(axis):
         ones = (1,) * indices.ndim
         return Plane(shape, plane.data.reshape(plane.data.shape[:axis] + ones + plane.data.shape[axis + 1 :]))
-    _check(plane.data.size // plane.data.shape[axis] * indices.size)
+    check_size(plane.data.size // plane.data.shape[axis] * indices.size)
     return tighten(_array(shape, np.take(plane.data, indices, axis=axis)))
 
 
@@ -164,7 +165,7 @@ def join(planes: Sequence[Plane | None], sizes: Sequence[int], axis: int) -> Pla
     ):
         return Plane(shape, first.data)
     widest = [max(plane.data.shape[i] for plane in known) for i in range(len(shape))]
-    _check(prod(widest[:axis]) * prod(widest[axis + 1 :]) * sum(sizes))
+    check_size(prod(widest[:axis]) * prod(widest[axis + 1 :]) * sum(sizes))
     parts = []
     for plane, size in zip(planes, sizes, strict=True):
         part = (*widest[:axis], size, *widest[axis + 1 :])
@@ -189,7 +190,7 @@ def gather_flat(plane: Plane, flat: Integers, shape: Shape) -> Plane:
     """Element ``i`` of the result is element ``flat[i]`` of the flattened plane (``NOBODY`` where it is negative)."""
     if plane.is_constant and not (flat < 0).any():
         return constant(shape, int(plane.data.reshape(-1)[0]) if plane.data.size else NOBODY)
-    _check(flat.size)
-    _check(prod(plane.shape))
+    check_size(flat.size)
+    check_size(prod(plane.shape))
     values = plane.full().reshape(-1)[flat]
     return tighten(_array(shape, np.where(flat < 0, NOBODY, values).reshape(shape)))
