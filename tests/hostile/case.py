@@ -1,0 +1,63 @@
+"""One hostile file: how it is made and what must come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Literal, Union
+
+from onnx import ModelProto
+
+Made = Union[bytes, ModelProto, Path]
+Maker = Union[Made, Callable[[Path], Made]]
+Outcome = Literal["E", "W", "EW", "OK"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """``expect``: ``E`` refused, ``W`` analyzed with a finding, ``EW`` either (never silently), ``OK`` accepted.
+
+    ``says`` must be part of the error (or of a finding), whatever its letter case. ``checker`` documents why
+    ``onnx.checker`` refuses a file of the ``OK`` kind. ``alone`` asks for a process of its own, ``limit`` for seconds.
+    """
+
+    name: str
+    expect: Outcome
+    make: Maker
+    says: str = ""
+    checker: str = ""
+    alone: bool = False
+    slow: bool = False
+    limit: float = 20.0
+
+    def write(self, folder: Path) -> Path:
+        """Make the file (and what stands beside it) in ``folder`` and return the path to hand to the program."""
+        made = self.make(folder) if callable(self.make) else self.make
+        if isinstance(made, Path):
+            return made
+        path = folder / "model.onnx"
+        path.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
+        return path
+
+
+def refused(name: str, make: Maker, says: str = "", *, alone: bool = False) -> Case:
+    return Case(name, "E", make, says, alone=alone)
+
+
+def noted(name: str, make: Maker, says: str = "", *, alone: bool = False, checker: str = "") -> Case:
+    return Case(name, "W", make, says, alone=alone, checker=checker)
+
+
+def not_silent(name: str, make: Maker, says: str = "", *, alone: bool = False) -> Case:
+    return Case(name, "EW", make, says, alone=alone)
+
+
+def valid(name: str, make: Maker, *, checker: str = "", alone: bool = False, slow: bool = False) -> Case:
+    return Case(name, "OK", make, checker=checker, alone=alone, slow=slow)
+
+
+def seeded(name: str) -> Random:
+    """Randomness that depends on the case alone, so that every run makes the same bytes."""
+    return Random(f"graphneurons hostile corpus: {name}")
