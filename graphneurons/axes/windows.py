@@ -95,3 +95,31 @@ def _transposed(
     if min(sizes) < 0:
         raise NoRule(f"pads {list(pads)} leave nothing of sizes {list(inner)}")
     return sizes
+
+
+def resized_shape(site: Site) -> Shape | None:
+    """What Resize (or Upsample) makes of its operand, where scales or sizes are known: floor(size x scale)."""
+    shape = site.shape(0)
+    if shape is None:
+        return None
+    chosen = site.numbers("axes")
+    axes = [site.axis(axis, len(shape)) for axis in chosen] if chosen else list(range(len(shape)))
+    sizes = site.integers(3)
+    given = site.op.attributes.get("scales")
+    scales: Sequence[float] = [float(item) for item in given if isinstance(item, (int, float))] if (
+        isinstance(given, tuple)
+    ) else ()
+    for index in (2, 1):
+        value = site.value(index)
+        if not scales and value is not None and value.size == len(axes):
+            scales = [float(item) for item in value.reshape(-1)]
+    result = list(shape)
+    if scales and len(scales) == len(axes):
+        for axis, scale in zip(axes, scales, strict=True):
+            result[axis] = int(shape[axis] * scale)
+    elif sizes and len(sizes) == len(axes) and site.text("keep_aspect_ratio_policy", "stretch") == "stretch":
+        for axis, size in zip(axes, sizes, strict=True):
+            result[axis] = size
+    else:
+        return None
+    return tuple(result) if min(result, default=0) >= 0 else None

@@ -1,0 +1,274 @@
+"""One walk over the graph that settles, op by op: shapes, small known values, what is constant, and what each op does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy.typing as npt
+
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding, bind
+from graphneurons.axes.dimensions import Dimensions, concrete_inputs, declared_shape
+from graphneurons.axes.folding import LARGEST_VALUE, fold
+from graphneurons.axes.layouts import LAYOUTS, PAYLOADS, broadcast_shapes
+from graphneurons.axes.notation import Rule, parse
+from graphneurons.axes.rules.site import NoRule, RuleText, Shape, Site
+from graphneurons.axes.rules.tables import RULES
+from graphneurons.axes.windows import resized_shape, window_shape
+from graphneurons.errors import DataError
+from graphneurons.graph import CONTROL, ModelGraph, Op, WeightRef
+
+Array = npt.NDArray[Any]
+
+LARGEST_FLOAT_VALUE = 16
+"""Elements a stored floating-point tensor may have to be read as a number (a scale, a factor of Resize)."""
+
+FOLD_BUDGET = 1 << 24
+"""Elements that are folded in one model, all together."""
+
+_BROADCASTING = frozenset({"sum", "product", "select"})
+_WINDOWED = frozenset({"conv", "conv_transpose", "pool"})
+_READABLE = frozenset({"int64", "int32", "bool"})
+_RANDOM = frozenset({"RandomNormal", "RandomUniform", "EyeLike"})
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The op only moves elements."""
+
+
+@dataclass(frozen=True, slots=True)
+class Featureless:
+    """The op makes values that carry no features of what it reads (shapes, ranges, random numbers)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What the op does cannot be said; ``reason`` is for the user."""
+
+    reason: str
+
+
+Step = Union[Rule, Binding, Layout, Featureless, Unknown]
+"""What an op does. A bare `Rule` is one that works element by element on operands of one shape."""
+
+LAYOUT = Layout()
+FEATURELESS = Featureless()
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What the walk found. ``shapes`` misses values whose shape cannot be made concrete; ``constants`` are the values
+    that derive from stored tensors and shapes alone; ``steps`` is keyed by op name."""
+
+    graph: ModelGraph
+    shapes: Mapping[str, Shape]
+    values: Mapping[str, Array]
+    constants: frozenset[str] | set[str]
+    steps: Mapping[str, Step]
+
+    def site(self, op: Op) -> Site:
+        return _site(op, self.shapes, self.values, self.constants)
+
+
+@dataclass
+class _Walk:
+    graph: ModelGraph
+    known: Dimensions
+    shapes: dict[str, Shape]
+    values: dict[str, Array] = field(default_factory=dict)
+    constants: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
+    folded: int = 0
+
+    def value(self, name: str) -> Array | None:
+        """The array of a small value known ahead, read from the file when it is first needed."""
+        found = self.values.get(name)
+        if found is None and name in self.graph.weights and name not in self.unreadable:
+            ref = self.graph.weights[name]
+            if not is_readable(ref):
+                return None
+            from graphneurons.load.reading import read
+
+            try:
+                found = self.values[name] = read(ref, limit=LARGEST_VALUE)
+            except DataError:
+                self.unreadable.add(name)
+        return found
+
+
+def is_readable(ref: WeightRef) -> bool:
+    """Whether a stored tensor is small enough, and of a kind, to be read as numbers that steer the graph."""
+    return ref.elements <= (LARGEST_VALUE if ref.dtype in _READABLE else LARGEST_FLOAT_VALUE)
+
+
+def resolve(
+    graph: ModelGraph, shapes: Mapping[str, Shape] | None = None, dims: Mapping[str, int] | None = None
+) -> Resolution:
+    """Settles every op of ``graph``. ``shapes``: input name -> shape; ``dims``: dimension name -> size.
+
+    Raises `UsageError` for names the model does not have. Reads no weight but small integers.
+    """
+    inputs, known = concrete_inputs(graph, shapes or {}, dims or {})
+    walk = _Walk(graph, known, {name: shape for name, shape in inputs.items() if shape is not None})
+    walk.shapes.update((name, ref.shape) for name, ref in graph.weights.items())
+    walk.constants.update(graph.weights)
+    steps: dict[str, Step] = {}
+    for op in graph.ops:
+        steps[op.name] = _settle(walk, op)
+    return Resolution(graph, walk.shapes, walk.values, walk.constants, steps)
+
+
+def _settle(walk: _Walk, op: Op) -> Step:
+    shapes = walk.shapes
+    constant = _is_constant(walk, op)
+    if constant:
+        walk.constants.update(name for name in op.outputs if name)
+    step: Step
+    made: Sequence[Shape | None] = ()
+    try:
+        step, made = _step(walk, op)
+    except (NoRule, planes.TooLargeError) as error:
+        step = Unknown(str(error))
+    if constant or op.type in _SHAPE_READERS:
+        made = _fold(walk, op, step) or made
+    for index, name in enumerate(op.outputs):
+        if not name:
+            continue
+        shape = made[index] if index < len(made) else None
+        if shape is None:
+            shape = declared_shape(walk.graph.declared.get(name), walk.known)
+        if shape is not None:
+            shapes[name] = shape
+    return step
+
+
+_SHAPE_READERS = frozenset({"Shape", "Size"})
+
+
+def _is_constant(walk: _Walk, op: Op) -> bool:
+    if op.domain == CONTROL and op.type != "Merge":
+        return False
+    present = [name for name in op.inputs if name]
+    if not present:
+        return op.type in _RANDOM
+    return all(name in walk.constants or name in walk.values for name in present)
+
+
+def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
+    entry = RULES.get((op.domain, op.type)) if op.domain != CONTROL else RULES[op.domain, op.type]
+    if entry is None:
+        return Unknown(_no_rule(op)), ()
+    site = None
+    text: RuleText = entry
+    if not isinstance(text, str):
+        site = _site(op, walk.shapes, walk, walk.constants)
+        text = text(site)
+    if text == "shape":
+        return FEATURELESS, ()
+    if text.startswith("stop"):
+        return Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), ()
+    if text == "layout":
+        site = site or _site(op, walk.shapes, walk, walk.constants)
+        return LAYOUT, _moved_shapes(site)
+    rule = parse(text)
+    simple = _elementwise_shape(rule, op, walk.shapes)
+    if simple is not None:
+        return rule, simple
+    site = site or _site(op, walk.shapes, walk, walk.constants)
+    binding = bind(rule, site.shapes)
+    made = [binding.result_shape(index) for index in range(len(op.outputs))]
+    if made and made[0] is None:
+        if rule.kind in _WINDOWED:
+            made[0] = window_shape(site, binding)
+        elif rule.kind == "resize":
+            made[0] = resized_shape(site)
+    return binding, made
+
+
+def _no_rule(op: Op) -> str:
+    if (op.domain, op.type) == ("", ""):
+        return "the node has no op type"
+    return f"no rule says what {op.qualified} does"
+
+
+def _elementwise_shape(rule: Rule, op: Op, shapes: Mapping[str, Shape]) -> Sequence[Shape | None] | None:
+    """The shapes of the results where the rule is one of the many that need no binding, else None."""
+    if rule.kind == "map" and all(pattern.mark == "_" for pattern in rule.operands[1:]) and len(rule.results) == 1:
+        pattern = rule.operands[0]
+        if len(pattern.axes) == 1 and pattern.axes[0].variadic and not pattern.axes[0].mixed:
+            return (shapes.get(op.inputs[0]) if op.inputs else None,)
+    if rule.kind in _BROADCASTING and len(rule.results) == 1 and all(len(p.axes) == 1 for p in rule.operands):
+        found = [shapes.get(name) for name in op.inputs if name]
+        if not found or None in found:
+            return (None,)
+        if op.domain == CONTROL and len(set(found)) > 1:
+            return (None,)
+        return (broadcast_shapes([shape for shape in found if shape is not None]),)
+    return None
+
+
+def _site(op: Op, shapes: Mapping[str, Shape], values: Any, constants: Any) -> Site:
+    known = values.value if isinstance(values, _Walk) else values.get
+    return Site(
+        op,
+        tuple(shapes.get(name) if name else None for name in op.inputs),
+        tuple(known(name) if name else None for name in op.inputs),
+        tuple(name in constants for name in op.inputs),
+    )
+
+
+def payload(op: Op) -> tuple[int, ...]:
+    """Which operands of a layout op carry the elements it moves."""
+    chosen = PAYLOADS.get(op.type, (0,))
+    return tuple(range(len(op.inputs))) if chosen is None else tuple(i for i in chosen if i < len(op.inputs))
+
+
+def _moved_shapes(site: Site) -> Sequence[Shape | None]:
+    op = site.op
+    move = LAYOUTS.get(op.type)
+    if move is None:
+        raise NoRule(f"{op.qualified} moves elements in a way that is not followed")
+    carried = payload(op)
+    given: list[planes.Plane | None] = [None] * len(op.inputs)
+    for index in carried:
+        shape = site.shape(index)
+        if shape is None:
+            raise NoRule(f"the shape of its operand {op.inputs[index]!r} is not known; give it with --dim or --shape")
+        given[index] = planes.constant(shape)
+    return [plane.shape for plane in move(site, given, 0)]
+
+
+def _fold(walk: _Walk, op: Op, step: Step) -> Sequence[Shape | None] | None:
+    """Computes a small op ahead, keeping its outputs in ``walk.values``; the shapes of the outputs."""
+    if op.type in _SHAPE_READERS and not op.domain:
+        results = _shape_of(walk, op)
+    elif walk.folded > FOLD_BUDGET or not op.inputs or walk.value(op.inputs[0]) is None:
+        return None
+    else:
+        site = _site(op, walk.shapes, walk, walk.constants)
+        results = fold(site, site.values)
+    if results is None:
+        return None
+    for name, result in zip(op.outputs, results, strict=False):
+        if name:
+            walk.values[name] = result
+            walk.folded += result.size
+    return [result.shape for result in results]
+
+
+def _shape_of(walk: _Walk, op: Op) -> tuple[Array, ...] | None:
+    import numpy as np
+
+    shape = walk.shapes.get(op.inputs[0]) if op.inputs else None
+    if shape is None:
+        return None
+    if op.type == "Size":
+        return (np.array(int(np.prod(shape, dtype=object)), dtype=np.int64),)
+    start = op.attributes.get("start", 0)
+    end = op.attributes.get("end", len(shape))
+    if not isinstance(start, int) or not isinstance(end, int):
+        return None
+    return (np.array(shape[start:end], dtype=np.int64),)
