@@ -1,0 +1,12 @@
+"""The command line: one file per command. The only place that prints or exits."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Entry point of the ``graphneurons`` command."""
+    import sys
+
+    from graphneurons.cli.running import run
+
+    sys.exit(run(sys.argv[1:]))

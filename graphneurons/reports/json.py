@@ -1,0 +1,150 @@
+"""The JSON contract (docs/analysis.schema.json): strict, deterministic, with the exact names of the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from graphneurons.analysis import Analysis, Axis, OpRef, WeightUse
+
+SCHEMA_VERSION = 1
+_PAIRED = re.compile("#(?=#)")
+
+
+def to_json(analysis: Analysis) -> dict[str, Any]:
+    """``analysis`` as plain dictionaries, lists, strings and integers, as docs/analysis.schema.json describes them.
+
+    The SHA-256 of the model file is computed here, by reading the file: it is None where there is no such file (a model
+    that was built in memory). Raises OSError where the file can no longer be read.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "model": _model(analysis),
+        "totals": {
+            "neurons": analysis.totals.neurons,
+            "synapses": analysis.totals.synapses,
+            "parameters": analysis.totals.parameters,
+            "labelled_elements": analysis.totals.labelled_elements,
+            "weight_elements": analysis.totals.weight_elements,
+        },
+        "layers": [
+            {
+                "id": layer.id,
+                "scope": ".".join(layer.scope),
+                "kind": layer.kind,
+                "op": _op(layer.op),
+                "neurons": layer.neurons,
+                "synapses_per_neuron": layer.synapses_per_neuron,
+                "synapses": layer.synapses,
+                "activation": layer.activation,
+                "weights": _weights(layer.weights),
+                "units": layer.units,
+                "tied_to": layer.tied_to,
+            }
+            for layer in analysis.layers
+        ],
+        "lookups": [
+            {
+                "id": lookup.id,
+                "scope": ".".join(lookup.scope),
+                "op": _op(lookup.op),
+                "rows": lookup.rows,
+                "width": lookup.width,
+                "weights": _weights(lookup.weights),
+            }
+            for lookup in analysis.lookups
+        ],
+        "modulators": [
+            {
+                "id": modulator.id,
+                "scope": ".".join(modulator.scope),
+                "kind": modulator.kind,
+                "op": _op(modulator.op),
+                "weights": _weights(modulator.weights),
+            }
+            for modulator in analysis.modulators
+        ],
+        "unlabelled": [
+            {"name": each.name, "shape": list(each.shape), "op": _op(each.op), "reason": each.reason}
+            for each in analysis.unlabelled
+        ],
+        "notices": [{"code": n.code, "where": n.where, "message": n.message} for n in analysis.notices],
+    }
+
+
+def dumps(analysis: Analysis) -> str:
+    """`to_json` as text: ASCII only, one record per line, so that two versions of a report compare line by line."""
+    return "".join(_written(to_json(analysis), "")) + "\n"
+
+
+def dumps_many(texts: Iterable[str]) -> str:
+    """Several texts made by `dumps` as one: ``{"schema_version": 1, "models": [...]}``."""
+    models = ",\n".join(text.rstrip("\n") for text in texts)
+    return f'{{\n"schema_version": {SCHEMA_VERSION},\n"models": [\n{models}\n]\n}}\n'
+
+
+def _written(report: dict[str, Any], indent: str) -> Iterator[str]:
+    yield "{"
+    for number, (key, value) in enumerate(report.items()):
+        yield f"{',' if number else ''}\n{indent} {_strict(key)}: "
+        if isinstance(value, list) and value:
+            yield "["
+            for position, item in enumerate(value):
+                yield f"{',' if position else ''}\n{indent}  {_strict(item)}"
+            yield f"\n{indent} ]"
+        else:
+            yield _strict(value)
+    yield f"\n{indent}}}"
+
+
+def _strict(value: Any) -> str:
+    # Azure pipelines act upon any "##vso[" in a log, so no two number signs are written side by side.
+    return _PAIRED.sub(r"\\u0023", json.dumps(value, ensure_ascii=True, allow_nan=False))
+
+
+def _model(analysis: Analysis) -> dict[str, Any]:
+    info = analysis.model
+    return {
+        "path": os.fsencode(info.path).decode("utf-8", "backslashreplace"),
+        "producer": info.producer,
+        "ir_version": info.ir_version,
+        "opsets": {domain or "ai.onnx": version for domain, version in info.opsets},
+        "sha256": _sha256(info.path),
+    }
+
+
+def _sha256(path: str) -> str | None:
+    if not path or not os.path.isfile(path):
+        return None
+    from graphneurons.load.reading import digest
+
+    return digest(path)
+
+
+def _op(op: OpRef) -> dict[str, str]:
+    return {"type": op.type, "domain": op.domain, "name": op.name, "output": op.output}
+
+
+def _weights(uses: tuple[WeightUse, ...]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": use.weight.name,
+            "shape": list(use.weight.shape),
+            "dtype": use.weight.dtype,
+            "input": use.input,
+            "axes": [_axis(axis) for axis in use.axes],
+            "part": None if use.part is None else [list(bounds) for bounds in use.part],
+        }
+        for use in uses
+    ]
+
+
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {
+        "size": axis.size,
+        "role": axis.role,
+        "factors": [{"name": f.name, "size": f.size, "role": f.role} for f in axis.factors],
+    }

@@ -1,0 +1,163 @@
+"""Sums over layers, lookups and modulators: by op type and by scope. A weight or layer met again counts once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from math import prod
+
+from graphneurons.analysis import Analysis, Layer, OpRef, WeightUse
+
+DEEPEST = 64
+MOST_LINES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What lies under one name. ``depth`` is the level in a tree of scopes (0: the model)."""
+
+    name: str
+    layers: int
+    neurons: int
+    synapses: int
+    parameters: int
+    depth: int = 0
+    last: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    op: OpRef
+    scope: tuple[str, ...]
+    layers: int
+    neurons: int
+    synapses: int
+    parameters: int
+
+
+def elements(use: WeightUse) -> int:
+    """Logical elements of the part of a weight this use takes (packed formats: what the axes say)."""
+    if use.part is not None:
+        return prod(stop - start for start, stop in use.part)
+    return prod(axis.size for axis in use.axes) if use.axes else use.weight.elements
+
+
+def by_op(analysis: Analysis) -> list[Sum]:
+    """One sum per op type, most synapses first."""
+    found: dict[str, list[_Entry]] = {}
+    for entry in _entries(analysis):
+        op = entry.op
+        found.setdefault(f"{op.domain}.{op.type}" if op.domain else op.type, []).append(entry)
+    sums = [_total(name, entries) for name, entries in found.items()]
+    return sorted(sums, key=lambda each: (-each.synapses, -each.parameters, each.name))
+
+
+def largest(layers: Iterable[Layer], count: int) -> tuple[list[Layer], list[Layer]]:
+    """The ``count`` layers with most synapses, largest first, and all others. Tied layers are among the others."""
+    ranked = sorted(layers, key=lambda layer: (layer.tied_to is not None, -layer.synapses))
+    return ranked[:count], ranked[count:]
+
+
+def summed(name: str, layers: Iterable[Layer]) -> Sum:
+    """``layers`` as one sum; tied layers add nothing to it."""
+    counted = [layer for layer in layers if layer.tied_to is None]
+    return Sum(
+        name,
+        len(counted),
+        sum(layer.neurons for layer in counted),
+        sum(layer.synapses for layer in counted),
+        sum(elements(use) for layer in counted for use in layer.weights),
+    )
+
+
+def by_scope(analysis: Analysis, depth: int | None = None) -> list[Sum]:
+    """The tree of module paths, top down, in the order of the graph, to ``depth`` levels below the model.
+
+    Without a depth: as deep as fits in `MOST_LINES` lines, at least one level. A scope with nothing of its own and one
+    child is shown as one line (``encoder.layer``).
+    """
+    root = _tree(_entries(analysis))
+    # A stored tensor of which only parts are used is a parameter as a whole, which no scope below can claim.
+    root.sums[3] = analysis.totals.parameters
+    if depth is not None:
+        return list(_walk(root, min(depth, DEEPEST)))
+    shown = list(_walk(root, 1))
+    for level in range(2, DEEPEST):
+        deeper = list(islice(_walk(root, level), MOST_LINES + 1))
+        if len(deeper) > MOST_LINES or len(deeper) == len(shown):
+            break
+        shown = deeper
+    return shown
+
+
+def _entries(analysis: Analysis) -> Iterator[_Entry]:
+    seen: set[tuple[str, object]] = set()
+
+    def fresh(uses: tuple[WeightUse, ...]) -> int:
+        added = 0
+        for use in uses:
+            key = (use.weight.name, use.part)
+            if key not in seen:
+                seen.add(key)
+                added += elements(use)
+        return added
+
+    for layer in analysis.layers:
+        once = layer.tied_to is None
+        numbers = (1, layer.neurons, layer.synapses) if once else (0, 0, 0)
+        yield _Entry(layer.op, layer.scope, *numbers, fresh(layer.weights))
+    for record in (*analysis.lookups, *analysis.modulators):
+        yield _Entry(record.op, record.scope, 0, 0, 0, fresh(record.weights))
+    known = {name for name, _ in seen}
+    for each in analysis.unlabelled:
+        # No scope is known of these; they are part of the model's own sum, which must be that of its totals.
+        yield _Entry(each.op, (), 0, 0, 0, 0 if each.name in known else prod(each.shape))
+        known.add(each.name)
+
+
+def _total(name: str, entries: Iterable[_Entry]) -> Sum:
+    columns = [(entry.layers, entry.neurons, entry.synapses, entry.parameters) for entry in entries]
+    return Sum(name, *(sum(column) for column in zip(*columns, strict=True)))
+
+
+class _Scope:
+    __slots__ = ("children", "here", "name", "sums")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.children: dict[str, _Scope] = {}
+        self.here = False
+        self.sums = [0, 0, 0, 0]
+
+
+def _tree(entries: Iterable[_Entry]) -> _Scope:
+    root = _Scope("")
+    for entry in entries:
+        node = root
+        _add(node, entry)
+        for name in entry.scope[:DEEPEST]:
+            node = node.children.setdefault(name, _Scope(name))
+            _add(node, entry)
+        node.here = True
+    return root
+
+
+def _add(node: _Scope, entry: _Entry) -> None:
+    for index, number in enumerate((entry.layers, entry.neurons, entry.synapses, entry.parameters)):
+        node.sums[index] += number
+
+
+def _walk(root: _Scope, depth: int) -> Iterator[Sum]:
+    pending: list[tuple[_Scope, int, tuple[bool, ...]]] = [(root, 0, ())]
+    while pending:
+        node, level, last = pending.pop()
+        names = [node.name]
+        while node is not root and not node.here and len(node.children) == 1:
+            node = next(iter(node.children.values()))
+            names.append(node.name)
+        yield Sum(".".join(names), *node.sums, depth=level, last=last)
+        if level < depth:
+            children = list(node.children.values())
+            final = len(children) - 1
+            pending += [(child, level + 1, (*last, i == final)) for i, child in reversed(list(enumerate(children)))]
