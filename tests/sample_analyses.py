@@ -99,7 +99,15 @@ def mixture() -> Analysis:
     return analysis(
         "mixture.onnx",
         (
-            layer("stem.conv", "Conv", "conv", 64, 147, use("stem.conv.weight", "64n", "3s", "7s", "7s"), activation="Relu"),
+            layer(
+                "stem.conv",
+                "Conv",
+                "conv",
+                64,
+                147,
+                use("stem.conv.weight", "64n", "3s", "7s", "7s"),
+                activation="Relu",
+            ),
             layer("stem.depthwise", "Conv", "conv", 64, 9, use("onnx::Conv_123", "64n", "1s", "3s", "3s")),
             layer(
                 "up.deconv",
@@ -139,19 +147,41 @@ def mixture() -> Analysis:
                 use(packed, "64s", "192n", part=((0, 64), (128, 192))),
                 scope=("blocks", "0", "attn"),
             ),
-            layer("blocks.0.mlp.fc1", "Gemm", "linear", 256, 64, use("blocks.0.mlp.fc1.weight", "256n", "64s"), activation="Gelu"),
+            layer(
+                "blocks.0.mlp.fc1",
+                "Gemm",
+                "linear",
+                256,
+                64,
+                use("blocks.0.mlp.fc1.weight", "256n", "64s"),
+                activation="Gelu",
+            ),
             layer("blocks.0.mlp.fc2", "Gemm", "linear", 64, 256, use("blocks.0.mlp.fc2.weight", "64n", "256s")),
             layer("head", "MatMul", "linear", 1000, 64, use("embed.weight", "1000n", "64s")),
             layer("head_again", "MatMul", "linear", 1000, 64, use("embed.weight", "1000n", "64s"), tied_to="head"),
         ),
-        (Lookup("embed", ("embed",), op("Gather", "/embed/Gather"), 1000, 64, (use("embed.weight", "1000r", "64g", input=0),)),),
+        (
+            Lookup(
+                "embed",
+                ("embed",),
+                op("Gather", "/embed/Gather"),
+                1000,
+                64,
+                (use("embed.weight", "1000r", "64g", input=0),),
+            ),
+        ),
         (
             bias("stem.conv.bias", 64),
             bias("stem.norm.weight", 64, "normalisation", "BatchNormalization"),
             bias("blocks.0.mlp.fc1.bias", 256, type="Gemm"),
         ),
         (
-            Unlabelled("filter.table", (3, 5, 7), op("Wavelet", "/filter/Wavelet", "acme"), "op acme.Wavelet is not in the tables"),
+            Unlabelled(
+                "filter.table",
+                (3, 5, 7),
+                op("Wavelet", "/filter/Wavelet", "acme"),
+                "op acme.Wavelet is not in the tables",
+            ),
         ),
         (Notice("duplicate-opset", "opset_import", "domain ai.onnx is declared twice"),),
     )
@@ -174,9 +204,13 @@ def transformer(blocks: int = 12, width: int = 768) -> Analysis:
             modulators.append(bias(f"{id}.bias", outs, type="Gemm"))
         modulators.append(bias(f"transformer.h.{number}.ln_1.weight", width, "normalisation", "LayerNormalization"))
     table = use("transformer.wte.weight", "50257r", f"{width}g", input=0)
-    layers.append(layer("lm_head", "MatMul", "linear", 50257, width, use("transformer.wte.weight", "50257n", f"{width}s")))
+    layers.append(
+        layer("lm_head", "MatMul", "linear", 50257, width, use("transformer.wte.weight", "50257n", f"{width}s"))
+    )
     lookups = (
-        Lookup("transformer.wte", ("transformer", "wte"), op("Gather", "/transformer/wte/Gather"), 50257, width, (table,)),
+        Lookup(
+            "transformer.wte", ("transformer", "wte"), op("Gather", "/transformer/wte/Gather"), 50257, width, (table,)
+        ),
         Lookup(
             "transformer.wpe",
             ("transformer", "wpe"),

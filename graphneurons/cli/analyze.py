@@ -42,7 +42,9 @@ class Request:
     help="One line per layer, per module path, or per op type.",
 )
 @click.option("--depth", type=click.IntRange(1, 64), help="Levels of module paths to show.  [default: what fits]")
-@click.option("--top", type=click.IntRange(1), help="Only the N largest, by synapses; the rest in one line.", metavar="N")
+@click.option(
+    "--top", type=click.IntRange(1), help="Only the N largest, by synapses; the rest in one line.", metavar="N"
+)
 @click.option("--all", "everything", is_flag=True, help="Also list lookups, modulators and all unlabelled weights.")
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--format", type=click.Choice(["text", "json", "csv", "markdown"]), help="[default: text]")

@@ -28,9 +28,7 @@ def parse_shapes(given: Iterable[str]) -> dict[str, tuple[int, ...]]:
         try:
             shape = tuple(_size(size) for size in sizes.split(","))
         except ValueError:
-            raise UsageError(
-                f"--shape {text}: expected NAME=1,3,224,224 with sizes from 1 to {LARGEST}"
-            ) from None
+            raise UsageError(f"--shape {text}: expected NAME=1,3,224,224 with sizes from 1 to {LARGEST}") from None
         if shapes.setdefault(name, shape) != shape:
             raise UsageError(f"--shape {text}: given before as {','.join(map(str, shapes[name]))}")
     return shapes

@@ -1,4 +1,4 @@
-"""The group of commands. A command's module is imported when it is asked for, and none of them imports a model reader."""
+"""The group of commands. A command's module is imported when asked for, and none of them imports a model reader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
+)
 def commands() -> None:
     """Says which axis of every weight of a neural network is neurons and which are synapses.
 

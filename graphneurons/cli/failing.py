@@ -17,7 +17,7 @@ def complain(message: str, kind: str = "error") -> None:
 
 
 def report(error: Exception, file: str) -> None:
-    """The line for ``error``, met while working on ``file``, with a traceback where ``GRAPHNEURONS_DEBUG=1`` asks for it."""
+    """The line for ``error``, met while working on ``file``; with ``GRAPHNEURONS_DEBUG=1`` also the traceback."""
     complain(_said(error, file))
     if os.environ.get("GRAPHNEURONS_DEBUG") == "1":
         import traceback

@@ -14,7 +14,20 @@ from graphneurons.reports.text import View
 _LONGEST = 2000
 _COLUMNS = (
     *("model", "record", "id", "scope", "kind", "op", "domain", "op_name", "output", "neurons", "synapses_per_neuron"),
-    *("synapses", "units", "activation", "tied_to", "use", "weight", "input", "dtype", "shape", "axes", "part", "reason"),
+    *(
+        "synapses",
+        "units",
+        "activation",
+        "tied_to",
+        "use",
+        "weight",
+        "input",
+        "dtype",
+        "shape",
+        "axes",
+        "part",
+        "reason",
+    ),
 )
 _SUM_COLUMNS = ("model", "depth", "name", "layers", "neurons", "synapses", "parameters")
 

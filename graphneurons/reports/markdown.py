@@ -16,7 +16,7 @@ _SPECIAL = re.compile(r"[\\`*_\[\]<>#|&~@$^]")
 
 
 def as_markdown(analysis: Analysis, view: View = View()) -> str:  # noqa: B008
-    """The report as a heading, tables and a list. Names are code: they can neither format, mention nor link anything."""
+    """The report as a heading, tables and a list. Names are code: they cannot format, mention or link anything."""
     return "\n".join(_document(analysis, view)) + "\n"
 
 

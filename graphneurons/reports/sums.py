@@ -79,7 +79,7 @@ def by_scope(analysis: Analysis, depth: int | None = None) -> list[Sum]:
     """
     root = _tree(_entries(analysis))
     # A stored tensor of which only parts are used is a parameter as a whole, which no scope below can claim.
-    root.sums[3] = analysis.totals.parameters
+    root.parameters = analysis.totals.parameters
     if depth is not None:
         return list(_walk(root, min(depth, DEEPEST)))
     shown = list(_walk(root, 1))
@@ -98,7 +98,7 @@ def _entries(analysis: Analysis) -> Iterator[_Entry]:
         added = 0
         for use in uses:
             key = (use.weight.name, use.part)
-            if key not in seen:
+            if key not in seen and (use.weight.name, None) not in seen:
                 seen.add(key)
                 added += elements(use)
         return added
@@ -107,8 +107,10 @@ def _entries(analysis: Analysis) -> Iterator[_Entry]:
         once = layer.tied_to is None
         numbers = (1, layer.neurons, layer.synapses) if once else (0, 0, 0)
         yield _Entry(layer.op, layer.scope, *numbers, fresh(layer.weights))
-    for record in (*analysis.lookups, *analysis.modulators):
-        yield _Entry(record.op, record.scope, 0, 0, 0, fresh(record.weights))
+    for lookup in analysis.lookups:
+        yield _Entry(lookup.op, lookup.scope, 0, 0, 0, fresh(lookup.weights))
+    for modulator in analysis.modulators:
+        yield _Entry(modulator.op, modulator.scope, 0, 0, 0, fresh(modulator.weights))
     known = {name for name, _ in seen}
     for each in analysis.unlabelled:
         # No scope is known of these; they are part of the model's own sum, which must be that of its totals.
@@ -117,18 +119,23 @@ def _entries(analysis: Analysis) -> Iterator[_Entry]:
 
 
 def _total(name: str, entries: Iterable[_Entry]) -> Sum:
-    columns = [(entry.layers, entry.neurons, entry.synapses, entry.parameters) for entry in entries]
-    return Sum(name, *(sum(column) for column in zip(*columns, strict=True)))
+    total = _Scope(name)
+    for entry in entries:
+        _add(total, entry)
+    return total.summed()
 
 
 class _Scope:
-    __slots__ = ("children", "here", "name", "sums")
+    __slots__ = ("children", "here", "layers", "name", "neurons", "parameters", "synapses")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.children: dict[str, _Scope] = {}
         self.here = False
-        self.sums = [0, 0, 0, 0]
+        self.layers = self.neurons = self.synapses = self.parameters = 0
+
+    def summed(self, name: str | None = None, depth: int = 0, last: tuple[bool, ...] = ()) -> Sum:
+        return Sum(name or self.name, self.layers, self.neurons, self.synapses, self.parameters, depth, last)
 
 
 def _tree(entries: Iterable[_Entry]) -> _Scope:
@@ -144,8 +151,10 @@ def _tree(entries: Iterable[_Entry]) -> _Scope:
 
 
 def _add(node: _Scope, entry: _Entry) -> None:
-    for index, number in enumerate((entry.layers, entry.neurons, entry.synapses, entry.parameters)):
-        node.sums[index] += number
+    node.layers += entry.layers
+    node.neurons += entry.neurons
+    node.synapses += entry.synapses
+    node.parameters += entry.parameters
 
 
 def _walk(root: _Scope, depth: int) -> Iterator[Sum]:
@@ -156,7 +165,7 @@ def _walk(root: _Scope, depth: int) -> Iterator[Sum]:
         while node is not root and not node.here and len(node.children) == 1:
             node = next(iter(node.children.values()))
             names.append(node.name)
-        yield Sum(".".join(names), *node.sums, depth=level, last=last)
+        yield node.summed(".".join(names), level, last)
         if level < depth:
             children = list(node.children.values())
             final = len(children) - 1

@@ -29,7 +29,7 @@ class View:
     glyphs: Glyphs = UNICODE
 
 
-def lines(analysis: Analysis, view: View = View()) -> Iterator[Line]:  # noqa: B008
+def lines(analysis: Analysis, view: View = View()) -> Iterator[Line]:
     """The whole report, line by line. No line starts with a name of the file, and every name is escaped."""
     yield from _title(analysis, view)
     yield ()
