@@ -1,0 +1,28 @@
+"""Reads models into `ModelGraph`. Importing this costs nothing: onnx comes in when a model is loaded."""
+
+from __future__ import annotations
+
+import os
+
+from graphneurons.graph import ModelGraph
+
+
+def load(path: str | os.PathLike[str]) -> ModelGraph:
+    """The architecture graph of a model file. Weight bytes are not read, external data files are not needed.
+
+    Raises `graphneurons.errors.LoadError` where ``path`` is not a readable ONNX model, saying what it looks like.
+    """
+    from graphneurons.load.onnx import load_file
+
+    return load_file(os.fspath(path))
+
+
+def load_bytes(data: bytes, path: str = "<memory>") -> ModelGraph:
+    """The architecture graph of a model in memory; its weights keep copies of their bytes (`Inline`).
+
+    There is no folder external data could be in, so a model that names some is refused. ``path`` is what messages call
+    the model. Raises `graphneurons.errors.LoadError`.
+    """
+    from graphneurons.load.onnx import load_bytes as load_from
+
+    return load_from(data, path)

@@ -1,0 +1,293 @@
+"""Writes a model's graphs out as one flat list of ops: subgraphs and local functions are entered, names made unique."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from graphneurons.graph import CONTROL, NOTHING, Attribute, Op, Value, WeightRef
+from graphneurons.load.control import HANDLERS
+from graphneurons.load.frames import Frame, FreeNames
+from graphneurons.load.functions import Function, Key, label
+from graphneurons.load.nodes import Node, constant_of, read_node
+from graphneurons.load.notices import Notices
+from graphneurons.load.tensors import Tensors
+from graphneurons.load.values import value_of
+
+DEEPEST = 32
+EXPANSION = 500_000
+"""Ops that calls of local functions may add to those the file holds. Beyond it, calls stay calls."""
+
+_NO_SOURCE = "reads {name!r}, which nothing in the file makes"
+
+
+class Flattening:
+    """The flat graph while it is being written. ``ops`` come in file order, each subgraph before what it belongs to."""
+
+    def __init__(self, tensors: Tensors, notices: Notices, functions: Mapping[Key, Function]) -> None:
+        self.tensors = tensors
+        self.notices = notices
+        self.ops: list[Op] = []
+        self.weights: dict[str, WeightRef] = {}
+        self.declared: dict[str, Value] = {}
+        self._functions = functions
+        self._values = FreeNames()
+        self._names = FreeNames()
+        self._expansion_left = EXPANSION + sum(len(function.nodes) for function in functions.values())
+
+    # ---- names -------------------------------------------------------------------------------------------------------
+
+    def open_graph(self, graph: Any, frame: Frame, given: Mapping[str, str] = NOTHING) -> tuple[Node, ...]:  # type: ignore[assignment]
+        """Define every name of ``graph`` in ``frame``, store its weights, and return its nodes, still unwritten.
+
+        ``given`` are the body's inputs whose values the caller already knows. Raises `LoadError` on a name that is
+        defined twice and on nesting deeper than `DEEPEST`.
+        """
+        if frame.depth > DEEPEST:
+            self.tensors.refuse(frame.prefix, f"subgraphs and functions are nested more than {DEEPEST} deep")
+        frame.names.update(given)
+        stored = self._initializers(graph)
+        for name, ref in stored.items():
+            if name not in given:
+                self.weights[self._define(name, frame)] = ref
+        nodes = tuple(read_node(proto, self.tensors) for proto in graph.node)
+        inputs = [value.name for value in graph.input]
+        made = Counter(name for node in nodes for name in node.outputs if name)
+        twice = next((name for name, count in made.items() if count > 1), None)
+        twice = twice or next((name for name in (*stored, *inputs) if name in made), None)
+        twice = twice or next((name for name, count in Counter(inputs).items() if count > 1), None)
+        if twice is not None:
+            self.tensors.refuse(twice, "the value is defined twice; the graph is damaged or was edited by hand")
+        for name in inputs:
+            if not name:
+                self.tensors.refuse(frame.prefix or "the graph", "an input has no name")
+            if name not in given and name not in stored:
+                self._define(name, frame)
+        for name in made:
+            self._define(name, frame)
+        self._declare(graph, frame)
+        return nodes
+
+    def _define(self, name: str, frame: Frame) -> str:
+        found = frame.names[name] = self._values.take(name, frame.prefix)
+        return found
+
+    def new_value(self, name: str, frame: Frame) -> str:
+        """A value the file does not name, as ``name`` or near it."""
+        return self._values.take(name, frame.prefix)
+
+    def _initializers(self, graph: Any) -> dict[str, WeightRef]:
+        stored: dict[str, WeightRef] = {}
+        for tensor in graph.initializer:
+            ref = self.tensors.weight(tensor, tensor.name or "an initializer without a name")
+            self._store(stored, ref)
+        for tensor in graph.sparse_initializer:
+            self._store(stored, self.tensors.sparse(tensor, tensor.values.name or "a sparse initializer without a name"))
+        return stored
+
+    def _store(self, stored: dict[str, WeightRef], ref: WeightRef) -> None:
+        if not ref.name:
+            self.tensors.refuse("an initializer", "it has no name, so nothing can read it")
+        if ref.name in stored:
+            self.tensors.refuse(ref.name, "the initializer is stored twice")
+        stored[ref.name] = ref
+
+    def _declare(self, graph: Any, frame: Frame) -> None:
+        inputs = graph.input if frame.parent is not None else ()
+        for infos in (graph.value_info, graph.output, inputs):
+            for info in infos:
+                name = frame.names.get(info.name)
+                if name and name not in self.declared and name not in self.weights:
+                    self.declared[name] = value_of(info, name, self.tensors)
+
+    def resolve(self, name: str, frame: Frame, reader: str) -> str:
+        """The flat name of ``name``. Raises `LoadError` naming ``reader`` if nothing defines it."""
+        found = frame.find(name)
+        if found is None:
+            self.tensors.refuse(reader, _NO_SOURCE.format(name=name))
+        return found
+
+    # ---- ops ---------------------------------------------------------------------------------------------------------
+
+    def write(self, nodes: Sequence[Node], frame: Frame) -> None:
+        """Append the ops of ``nodes``, whose names are defined in ``frame``, with everything inside them."""
+        explicit = [self._explicit(node.name) for node in nodes]
+        names = frame.names
+        for index, node in enumerate(nodes):
+            try:
+                inputs = tuple([names[name] for name in node.inputs])
+            except KeyError:
+                inputs = tuple([self.resolve(name, frame, node.label) for name in node.inputs])
+            called = self._functions.get((node.domain, node.type, node.overload)) if self._functions else None
+            attributes = self._attributes(node, frame) if node.references else node.attributes
+            if node.type == "Constant" and not node.domain and called is None:
+                self.weights[names[node.outputs[0]] if node.outputs else ""] = constant_of(
+                    node, attributes, self.tensors
+                )
+                continue
+            name = explicit[index] or self._names.take("", frame.prefix, node.name or f"{node.type}_{index}")
+            if called is not None and self._affordable(called, node, frame):
+                self._call(called, node, name, inputs, attributes, frame)
+                continue
+            if node.graphs and self._entered(node, name, inputs, attributes, frame):
+                continue
+            version = frame.versions.get(node.domain)
+            if version is None:
+                version = 0
+                self._undeclared(node.domain)
+            self.ops.append(
+                Op(
+                    name,
+                    node.type,
+                    node.domain,
+                    inputs,
+                    tuple([names[output] for output in node.outputs]),
+                    attributes,
+                    self.scope(node, frame),
+                    version,
+                )
+            )
+
+    def _explicit(self, name: str) -> str:
+        """``name`` if it is still free: names the file gives come before names made up for nameless nodes."""
+        return name if name and self._names.claim(name) else ""
+
+    def scope(self, node: Node, frame: Frame) -> tuple[str, ...]:
+        """A node's own scope; inside a function below the call's, inside a subgraph the surrounding op's if it has none."""
+        outer = frame.scope
+        if not outer or node.scope[: len(outer)] == outer:
+            return node.scope
+        return outer + node.scope if frame.in_function else node.scope or outer
+
+    def control(
+        self, kind: str, name: str, inputs: Iterable[str], output: str, node: Node, frame: Frame,
+        attributes: Mapping[str, Attribute] = NOTHING,
+    ) -> None:  # fmt: skip
+        """Append an op of the loader's own domain (see `graphneurons.graph.CONTROL`)."""
+        unique = self._names.take(name, frame.prefix)
+        scope = self.scope(node, frame)
+        self.ops.append(Op(unique, kind, CONTROL, tuple(inputs), (output,), attributes, scope))
+
+    def identity(self, name: str, value: str, output: str, node: Node, frame: Frame) -> None:
+        """Append an Identity: the value goes by another name from here on."""
+        unique = self._names.take(name, frame.prefix)
+        version = frame.versions.get("", 0)
+        self.ops.append(Op(unique, "Identity", "", (value,), (output,), NOTHING, self.scope(node, frame), version))
+
+    def kept(self, node: Node, why: str) -> None:
+        """Note that a control-flow op stays closed; its bodies are still checked."""
+        self.notices.add("control-flow-kept", node.label, f"{node.type} is not entered: {why}")
+        self.check(graph for _, graph in node.graphs)
+
+    def _undeclared(self, domain: str) -> None:
+        shown = domain or "ai.onnx"
+        self.notices.add("undeclared-domain", shown, "the file imports no operator set of this domain")
+
+    def _attributes(self, node: Node, frame: Frame) -> Mapping[str, Attribute]:
+        """Attributes of a function's node with those of the call filled in; one the call omits is left out."""
+        given = {name: frame.bound[source] for name, source in node.references if source in frame.bound}
+        if not frame.in_function:
+            self.tensors.refuse(node.label, "an attribute refers to a function's, but the node is in no function")
+        return {**node.attributes, **given}
+
+    def _entered(
+        self, node: Node, name: str, inputs: tuple[str, ...], attributes: Mapping[str, Attribute], frame: Frame
+    ) -> bool:
+        """Write out the subgraphs of ``node``; True if they say all there is, so that no op is left to write."""
+        prefix = self._names.prefix(name)
+
+        def below(branch: str) -> Frame:
+            return Frame(
+                frame.versions, frame, f"{prefix}/{branch}", self.scope(node, frame), frame.depth + 1,
+                frame.in_function, frame.bound,
+            )  # fmt: skip
+
+        handler = HANDLERS.get(node.type) if not node.domain else None
+        if handler is not None:
+            done = handler(self, node, name, inputs, attributes, frame, below)
+            if isinstance(done, str):
+                self.kept(node, done)
+                return False
+            return True
+        for branch, graph in node.graphs:
+            inner = below(branch)
+            nodes = self.open_graph(graph, inner)
+            weights = {tensor.name for tensor in graph.initializer}
+            for value in graph.input:
+                if value.name not in weights:
+                    self.control("Entry", f"{name}/{branch}/{value.name}", (), inner.names[value.name], node, inner)
+            self.write(nodes, inner)
+            self.outputs(graph, inner)
+        return False
+
+    def outputs(self, graph: Any, frame: Frame) -> tuple[str, ...]:
+        """The flat names of a graph's outputs. Raises `LoadError` for one that is never made."""
+        found = []
+        for output in graph.output:
+            name = frame.find(output.name)
+            if not name:
+                self.tensors.refuse(output.name or frame.prefix or "the graph", "this output is never made")
+            found.append(name)
+        return tuple(found)
+
+    # ---- functions ---------------------------------------------------------------------------------------------------
+
+    def _affordable(self, function: Function, node: Node, frame: Frame) -> bool:
+        """Whether a call may be written out. What is inside was paid for by the outermost call."""
+        if frame.in_function:
+            return True
+        if function.size > self._expansion_left:
+            self.notices.add(
+                "function-too-large",
+                label((node.domain, node.type, node.overload)),
+                f"calls stay calls: written out they would exceed {EXPANSION} ops; what is inside is not labelled",
+            )
+            return False
+        self._expansion_left -= function.size
+        return True
+
+    def _call(
+        self, function: Function, node: Node, name: str, inputs: tuple[str, ...],
+        attributes: Mapping[str, Attribute], frame: Frame,
+    ) -> None:  # fmt: skip
+        if len(inputs) > len(function.inputs) or len(node.outputs) > len(function.outputs):
+            self.tensors.refuse(node.label, f"{function.name} is called with more inputs or outputs than it has")
+        inner = Frame(
+            function.versions, None, self._names.prefix(name), self.scope(node, frame), frame.depth + 1, True,
+            {**function.defaults, **attributes},
+        )  # fmt: skip
+        if inner.depth > DEEPEST:
+            self.tensors.refuse(node.label, f"subgraphs and functions are nested more than {DEEPEST} deep")
+        inner.names.update(dict.fromkeys(function.inputs, ""))
+        inner.names.update(zip(function.inputs, inputs, strict=False))
+        wanted = [frame.names[output] for output in node.outputs]
+        for formal, output in zip(function.outputs, wanted, strict=False):
+            if output:
+                inner.names.setdefault(formal, output)
+        for inside in function.nodes:
+            for output in inside.outputs:
+                if output not in inner.names:
+                    self._define(output, inner)
+        self.check_unpassed(node)
+        self.write(function.nodes, inner)
+        for formal, output in zip(function.outputs, wanted, strict=False):
+            value = inner.names[formal]
+            if output and value and value != output:
+                self.identity(f"{name}/{formal}", value, output, node, inner)
+
+    def check_unpassed(self, node: Node) -> None:
+        """Subgraphs handed to a function as attributes are not entered."""
+        if node.graphs:
+            self.kept(node, "a function takes it as an attribute")
+
+    # ---- checks of what is not written -------------------------------------------------------------------------------
+
+    def check(self, graphs: Iterable[Any]) -> None:
+        """Check every tensor in ``graphs``, at any depth, though nothing of them is written out."""
+        waiting = list(graphs)
+        while waiting:
+            graph = waiting.pop()
+            self._initializers(graph)
+            for proto in graph.node:
+                waiting += (inner for _, inner in read_node(proto, self.tensors).graphs)

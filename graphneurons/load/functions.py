@@ -1,0 +1,122 @@
+"""Local functions: how large each becomes when every call in it is written out, without writing anything out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from graphneurons.errors import LoadError
+from graphneurons.graph import Attribute
+from graphneurons.load.attributes import kind_of, value_of
+from graphneurons.load.nodes import Node, normal_domain, read_node
+from graphneurons.load.tensors import Tensors
+
+Key = tuple[str, str, str]
+DEEPEST = 32
+_ENOUGH = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the file, read once. ``size`` counts the ops of one call, all calls inside written out."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    defaults: Mapping[str, Attribute]
+    versions: Mapping[str, int]
+    size: int
+
+
+def key_of(proto: Any) -> Key:
+    """Identity of a FunctionProto: (domain, name, overload)."""
+    return normal_domain(proto.domain), proto.name, proto.overload
+
+
+def read_functions(protos: Iterable[Any], tensors: Tensors) -> dict[Key, Function]:
+    """Every function of the file. Raises `LoadError` on functions that are malformed, given twice or recursive."""
+    found: dict[Key, Any] = {}
+    for proto in protos:
+        key = key_of(proto)
+        if not proto.name:
+            tensors.refuse("a function without a name", "functions must be named")
+        if key in found:
+            tensors.refuse(label(key), "the function is defined twice")
+        found[key] = proto
+    sizes = _sizes({key: _calls(proto.node, found) for key, proto in found.items()}, tensors.path)
+    return {key: _read(proto, label(key), sizes[key], tensors) for key, proto in found.items()}
+
+
+def label(key: Key) -> str:
+    domain, name, overload = key
+    return "function " + ".".join(filter(None, (domain, name))) + (f":{overload}" if overload else "")
+
+
+def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
+    nodes = tuple(read_node(node, tensors) for node in proto.node)
+    made = Counter(name for node in nodes for name in node.outputs if name)
+    made.update(proto.input)
+    for name, count in made.items():
+        if count > 1:
+            tensors.refuse(where, f"the value {name!r} is defined {count} times")
+    for name in proto.output:
+        if name not in made:
+            tensors.refuse(where, f"its output {name!r} is never made")
+    defaults: dict[str, Attribute] = {}
+    for attribute in proto.attribute_proto:
+        at = f"{where}.{attribute.name}"
+        defaults[attribute.name] = value_of(attribute, kind_of(attribute, tensors, at), tensors, at)
+    versions = {normal_domain(opset.domain): opset.version for opset in proto.opset_import}
+    return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, size)
+
+
+def _calls(nodes: Iterable[Any], functions: Mapping[Key, Any]) -> tuple[int, Counter[Key]]:
+    """How many nodes a body has, subgraphs included, and how often it calls each function."""
+    count = 0
+    calls: Counter[Key] = Counter()
+    bodies = [nodes]
+    while bodies:
+        for node in bodies.pop():
+            count += 1
+            key = (normal_domain(node.domain), node.op_type, node.overload)
+            if key in functions:
+                calls[key] += 1
+            for attribute in node.attribute:
+                bodies += (graph.node for graph in attribute.graphs)
+                if attribute.HasField("g"):
+                    bodies.append(attribute.g.node)
+    return count, calls
+
+
+def _sizes(bodies: Mapping[Key, tuple[int, Counter[Key]]], path: str) -> dict[Key, int]:
+    """Size of each function written out, by memoised product: calls x size of what is called."""
+    sizes: dict[Key, int] = {}
+    depths: dict[Key, int] = {}
+    open_now: set[Key] = set()
+    for start in bodies:
+        stack = [start]
+        while stack:
+            key = stack[-1]
+            if key in sizes:
+                stack.pop()
+                continue
+            count, calls = bodies[key]
+            if key not in open_now:
+                open_now.add(key)
+                for called in calls:
+                    if called in open_now:
+                        raise LoadError("the function calls itself; no runtime can run it", file=path, where=label(key))
+                    if called not in sizes:
+                        stack.append(called)
+                if stack[-1] != key:
+                    continue
+            open_now.discard(key)
+            stack.pop()
+            sizes[key] = min(count + sum(times * sizes[called] for called, times in calls.items()), _ENOUGH)
+            depths[key] = 1 + max((depths[called] for called in calls), default=0)
+            if depths[key] > DEEPEST:
+                raise LoadError(f"functions call each other more than {DEEPEST} deep", file=path, where=label(key))
+    return sizes

@@ -1,0 +1,127 @@
+"""NodeProto to a plain record: strings, tuples and converted attributes, with subgraphs set apart."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from sys import intern
+from typing import Any, NamedTuple
+
+from graphneurons.graph import CONTROL, NOTHING, Attribute, Inline, WeightRef
+from graphneurons.load.attributes import GRAPH, GRAPHS, kind_of, value_of
+from graphneurons.load.scopes import from_name, scope_of
+from graphneurons.load.tensors import Tensors
+
+
+class Node(NamedTuple):
+    """A node as it stands in the file. ``references`` are (attribute, function attribute) pairs."""
+
+    type: str
+    domain: str
+    overload: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute]
+    scope: tuple[str, ...]
+    graphs: tuple[tuple[str, Any], ...] = ()
+    references: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What a message calls it."""
+        output = next(filter(None, self.outputs), "")
+        return self.name or (f"{self.type} node that makes {output}" if output else f"{self.type} node without a name")
+
+
+def normal_domain(domain: str) -> str:
+    """``ai.onnx`` is another name of the default domain. The loader's own domain is not open to files."""
+    if domain == "ai.onnx":
+        return ""
+    return f"file.{CONTROL}" if domain == CONTROL else domain
+
+
+def read_node(proto: Any, tensors: Tensors) -> Node:
+    """The record of ``proto``. Raises `LoadError` where it has no op type or a malformed attribute."""
+    kind = intern(proto.op_type)
+    name: str = proto.name
+    outputs = tuple(proto.output)
+    if not kind:
+        tensors.refuse(name or "a node without a name", "the node has no op type")
+    domain: str = proto.domain
+    if domain:
+        domain = intern(normal_domain(domain))
+    metadata = proto.metadata_props
+    scope = scope_of(name, {entry.key: entry.value for entry in metadata}) if metadata else from_name(name)
+    attributes = proto.attribute
+    if not attributes:
+        return Node(kind, domain, proto.overload, name, tuple(proto.input), outputs, NOTHING, scope)
+    plain = Node(kind, domain, proto.overload, name, tuple(proto.input), outputs, NOTHING, scope)
+    return _with_attributes(plain, attributes, tensors)
+
+
+def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
+    values: dict[str, Attribute] = {}
+    graphs: list[tuple[str, Any]] = []
+    references: list[tuple[str, str]] = []
+    met: set[str] = set()
+    for proto in protos:
+        name = intern(proto.name)
+        where = f"{node.name or next(filter(None, node.outputs), node.type)}.{name}"
+        if not name:
+            tensors.refuse(node.label, "an attribute has no name")
+        if name in met:
+            tensors.refuse(where, "the attribute is given twice")
+        met.add(name)
+        if proto.ref_attr_name:
+            references.append((name, proto.ref_attr_name))
+            continue
+        kind = kind_of(proto, tensors, where)
+        if kind == GRAPH:
+            graphs.append((name, proto.g))
+        elif kind == GRAPHS:
+            graphs += ((f"{name}[{index}]", graph) for index, graph in enumerate(proto.graphs))
+        elif kind:
+            values[name] = value_of(proto, kind, tensors, where)
+        else:
+            tensors.refuse(where, "the attribute has no value")
+    return node._replace(attributes=values or NOTHING, graphs=tuple(graphs), references=tuple(references))
+
+
+def _strings(value: Any) -> WeightRef:
+    count = () if isinstance(value, str) else (len(value),)
+    return WeightRef("", "string", count, Inline(b"", "string_data"))
+
+
+_CONSTANTS: dict[str, Callable[[Any], WeightRef]] = {
+    "value": lambda value: value,
+    "sparse_value": lambda value: value,
+    "value_float": lambda value: WeightRef("", "float32", (), Inline(struct.pack("<f", value))),
+    "value_floats": lambda value: WeightRef(
+        "", "float32", (len(value),), Inline(struct.pack(f"<{len(value)}f", *value))
+    ),
+    "value_int": lambda value: WeightRef("", "int64", (), Inline(struct.pack("<q", value))),
+    "value_ints": lambda value: WeightRef("", "int64", (len(value),), Inline(struct.pack(f"<{len(value)}q", *value))),
+    "value_string": _strings,
+    "value_strings": _strings,
+}
+_WANTED: dict[str, type | tuple[type, ...]] = {
+    "value": WeightRef, "sparse_value": WeightRef, "value_float": float, "value_int": int, "value_string": str,
+    "value_floats": tuple, "value_ints": tuple, "value_strings": tuple,
+}  # fmt: skip
+
+
+def constant_of(node: Node, attributes: Mapping[str, Attribute], tensors: Tensors) -> WeightRef:
+    """The tensor a ``Constant`` node holds, called by the node's output. Raises `LoadError` where it holds none."""
+    given = [name for name in attributes if name in _CONSTANTS]
+    if len(given) != 1 or len(node.outputs) != 1 or not node.outputs[0] or any(node.inputs):
+        tensors.refuse(node.label, "a Constant needs exactly one value, one output and no input")
+    value = attributes[given[0]]
+    if not isinstance(value, _WANTED[given[0]]):
+        tensors.refuse(node.label, f"the Constant's attribute {given[0]} has the wrong type")
+    try:
+        found = _CONSTANTS[given[0]](value)
+    except struct.error:
+        tensors.refuse(node.label, f"the Constant's attribute {given[0]} has the wrong type")
+    return replace(found, name=node.outputs[0])
