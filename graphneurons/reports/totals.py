@@ -41,8 +41,10 @@ def percent(part: int, whole: int) -> str:
     """
     if part >= whole:
         return "100 %"
+    if part <= 0:
+        return "0 %"
     hundredths = part * 10_000 // whole
-    if hundredths == 0 and part:
+    if hundredths == 0:
         return "< 0.01 %"
     return f"{hundredths // 100}.{hundredths % 100:02} %"
 
@@ -72,8 +74,11 @@ def facts(analysis: Analysis, glyphs: Glyphs = UNICODE) -> Iterator[tuple[str, s
 
 
 def _ratio(part: int, whole: int) -> str:
+    """A quotient with one decimal where that says something, rounded in integer arithmetic."""
+    if part >= 1000 * whole:
+        return f"{(part + whole // 2) // whole:,}"
     tenths = (part * 10 + whole // 2) // whole
-    return f"{tenths // 10:,}" if tenths % 10 == 0 or tenths >= 10_000 else f"{tenths // 10:,}.{tenths % 10}"
+    return f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
 
 
 def _plural(count: int, noun: str) -> str:

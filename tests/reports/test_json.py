@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from graphneurons.reports.json import dumps, dumps_many, to_json
+from tests.sample_analyses import HOSTILE, analysis, hostile, mixture, transformer
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "analysis.schema.json").read_text("utf-8"))
+
+
+def strict(text: str) -> object:
+    def refuse(constant: str) -> object:
+        raise AssertionError(f"{constant} is not JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_the_schema_itself_is_valid():
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("make", [mixture, transformer, hostile, lambda: analysis("empty.onnx")])
+def test_reports_follow_the_schema(make):
+    jsonschema.validate(strict(dumps(make())), SCHEMA)
+    jsonschema.validate(strict(dumps_many([dumps(make()), dumps(make())])), SCHEMA)
+
+
+def test_the_schema_refuses_unknown_and_missing_fields():
+    report = to_json(mixture())
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    assert validator.is_valid(report)
+    assert not validator.is_valid(report | {"surprise": 1})
+    assert not validator.is_valid({key: value for key, value in report.items() if key != "lookups"})
+    wrong = json.loads(dumps(mixture()))
+    wrong["layers"][0]["weights"][0]["axes"][0]["role"] = "dendrite"
+    assert not validator.is_valid(wrong)
+
+
+def test_the_schema_leaves_room_for_wiring():
+    report = json.loads(dumps(mixture()))
+    report["junctions"] = [{"id": "j", "kind": "sum", "size": 4, "members": []}]
+    report["groups"] = [{}]
+    report["layers"][0]["role"] = "query"
+    report["layers"][0]["weights"][0]["sources"] = [{"synapses": [0, 3], "from": "input:x", "neuron": [0, 1, 1]}]
+    jsonschema.validate(report, SCHEMA)
+
+
+def test_text_and_dictionary_are_the_same():
+    assert strict(dumps(mixture())) == to_json(mixture())
+
+
+def test_golden(golden):
+    golden("json/mixture.json", dumps(mixture()))
+    golden("json/hostile.json", dumps(hostile()))
+    golden("json/two.json", dumps_many([dumps(mixture()), dumps(hostile())]))
+
+
+def test_layer_fields():
+    report = to_json(mixture())
+    lstm = next(layer for layer in report["layers"] if layer["id"] == "memory.lstm")
+    assert lstm["scope"] == "memory.lstm"
+    assert (lstm["neurons"], lstm["synapses_per_neuron"], lstm["synapses"], lstm["units"]) == (256, 96, 24576, 64)
+    assert lstm["weights"][1]["axes"][1] == {
+        "size": 128,
+        "role": "neuron",
+        "factors": [{"name": "gate", "size": 4, "role": "neuron"}, {"name": "h", "size": 32, "role": "neuron"}],
+    }
+    assert [layer["tied_to"] for layer in report["layers"]][-2:] == [None, "head"]
+    assert report["layers"][4]["weights"][0]["part"] == [[0, 64], [0, 64]]
+
+
+def test_the_default_domain_has_a_name():
+    assert to_json(mixture())["model"]["opsets"] == {"ai.onnx": 20, "com.microsoft": 1}
+
+
+def test_names_are_exact_and_the_text_is_plain_ascii():
+    text = dumps(hostile())
+    assert text.isascii()
+    assert "##" not in text
+    assert all(character.isprintable() or character == "\n" for character in text)
+    report = strict(text)
+    assert report["layers"][0]["id"] == HOSTILE
+    assert report["layers"][0]["weights"][0]["name"] == HOSTILE
+    assert report["model"]["path"] == HOSTILE
+
+
+def test_sha256_of_the_file(tmp_path):
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"bytes" * 1000)
+    made = mixture()
+    there = replace(made, model=replace(made.model, path=str(file)))
+    assert to_json(there)["model"]["sha256"] == hashlib.sha256(b"bytes" * 1000).hexdigest()
+    assert to_json(made)["model"]["sha256"] is None
+
+
+def test_a_path_that_is_not_utf8(tmp_path):
+    made = mixture()
+    odd = replace(made, model=replace(made.model, path="caf\udce9.onnx"))
+    assert strict(dumps(odd))["model"]["path"] == "caf\\xe9.onnx"
+
+
+def test_same_input_same_bytes():
+    assert dumps(transformer()) == dumps(transformer())
