@@ -112,7 +112,7 @@ class Op:
     domain: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    attributes: Mapping[str, Attribute] = field(default=NOTHING)
+    attributes: Mapping[str, Attribute] = field(default_factory=lambda: NOTHING)
     scope: tuple[str, ...] = ()
     version: int = 0
 

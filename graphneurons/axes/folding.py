@@ -141,7 +141,7 @@ def _cumulated(site: Site, x: Array, axis: Array) -> Array:
     return np.cumsum(x, axis=at, dtype=x.dtype)
 
 
-_FOLDS: Mapping[str, Callable[..., Array]] = {
+_FOLDS: Mapping[str, Callable[..., Any]] = {
     "Cast": _cast,
     "Identity": lambda site, x: x,
     "ConstantOfShape": _filled,

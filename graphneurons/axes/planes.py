@@ -38,7 +38,7 @@ class Plane:
     data: Integers
 
     def varies(self, axis: int) -> bool:
-        return self.data.shape[axis] > 1
+        return bool(self.data.shape[axis] > 1)
 
     @property
     def is_constant(self) -> bool:

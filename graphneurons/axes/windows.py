@@ -34,7 +34,7 @@ def window_shape(site: Site, binding: Binding) -> Shape | None:
 
 
 def _numbered(binding: Binding, name: str) -> list[int]:
-    sizes = []
+    sizes: list[int] = []
     while f"{name}{len(sizes)}" in binding.sizes:
         sizes.append(binding.sizes[f"{name}{len(sizes)}"])
     return sizes

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from graphneurons.axes.rules.control import CONTROL_FLOW
 from graphneurons.axes.rules.microsoft import MICROSOFT
 from graphneurons.axes.rules.onnx import ONNX
 from graphneurons.axes.rules.site import RuleText
+from graphneurons.graph import CONTROL
 
 _BY_DOMAIN: Mapping[str, Mapping[str, RuleText]] = {
     "": ONNX,
     "com.microsoft": MICROSOFT,
+    CONTROL: CONTROL_FLOW,
 }
 
 RULES: Mapping[tuple[str, str], RuleText] = MappingProxyType(

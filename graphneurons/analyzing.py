@@ -1,0 +1,34 @@
+"""`analyze`: load, resolve, label and count, and bundle what was found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Union
+
+from graphneurons.analysis import Analysis
+from graphneurons.axes.resolving import resolve
+from graphneurons.axes.rules.site import Shape
+from graphneurons.axes.strands import weave
+from graphneurons.axes.uses import uses
+from graphneurons.census import count
+from graphneurons.graph import ModelGraph
+from graphneurons.load import load
+
+Model = Union[str, "os.PathLike[str]", ModelGraph]
+
+
+def analyze(
+    model: Model, *, shapes: Mapping[str, Shape] | None = None, dims: Mapping[str, int] | None = None
+) -> Analysis:
+    """What is a neuron and what is a synapse in every weight of ``model`` (a path, or a loaded `ModelGraph`).
+
+    ``shapes``: input name -> shape, and ``dims``: name of a dynamic dimension -> size, make dynamic shapes concrete
+    where the defaults (one sample, 16 tokens, 224 x 224 pixels) will not do. No weight is read, the model is not run.
+
+    Raises `LoadError` for files that are no models and `UsageError` for inputs or dimensions that do not exist.
+    """
+    graph = model if isinstance(model, ModelGraph) else load(model)
+    resolution = resolve(graph, shapes, dims)
+    found = list(uses(resolution, weave(resolution)))
+    return count(resolution, found)

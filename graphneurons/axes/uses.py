@@ -1,0 +1,175 @@
+"""Every meeting of a weight and an activation: which op, which operand, and what its axes index there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from graphneurons.analysis import Role, WeightUse
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.labelling import OperandLabel, aligned, covers, label_operand, modulating, stage_of, use_of
+from graphneurons.axes.notation import Rule
+from graphneurons.axes.planes import TooLargeError
+from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.rules.site import NoRule
+from graphneurons.axes.strands import Constant, Lost, Strand, constant_of
+from graphneurons.graph import Op, WeightRef
+
+CONTRACTING = frozenset({"linear", "conv", "conv_transpose", "recurrent", "attention", "experts"})
+"""Kinds of rules whose weights are layers: they have neurons and synapses."""
+
+Part = Literal["weight", "lookup", "modulator", "unlabelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One stored tensor at one operand of one op.
+
+    ``part``: what it is there; ``kind``: of the layer or the modulator; ``stage``: which of the op's sums it makes;
+    ``label``: the roles of the whole operand; ``weight``: the roles in the stored tensor's own axes (None where
+    unlabelled, with the ``reason``); ``root``: the value name of the stored tensor.
+    """
+
+    op: Op
+    operand: int
+    part: Part
+    kind: str
+    root: str
+    ref: WeightRef
+    stage: int = 0
+    label: OperandLabel | None = None
+    weight: WeightUse | None = None
+    reason: str = ""
+
+
+def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+    """All uses, in graph order."""
+    for op in resolution.graph.ops:
+        if all(name in resolution.constants for name in op.outputs if name):
+            continue
+        if not any(name in resolution.constants for name in op.inputs):
+            continue
+        yield from _at(op, resolution, woven)
+
+
+def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+    step = resolution.steps[op.name]
+    for index, name in enumerate(op.inputs):
+        if not name or name not in resolution.constants:
+            continue
+        role = _role(op, step, index, resolution)
+        if role is None:
+            continue
+        constant = constant_of(name, resolution, woven)
+        part, kind = role
+        yield from _lost(op, index, kind, constant.lost)
+        if isinstance(step, Unknown):
+            yield from _unlabelled(op, index, constant.strands, step.reason)
+            continue
+        try:
+            label = _label(step, index, part, _shape(name, resolution))
+        except NoRule as error:
+            yield from _unlabelled(op, index, constant.strands, str(error))
+            continue
+        stage = stage_of(step, index) if isinstance(step, Binding) else 0
+        for strand, own in _parts(constant.strands, label, part, kind):
+            yield _told(Use(op, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
+
+
+def _role(op: Op, step: object, index: int, resolution: Resolution) -> tuple[Part, str] | None:
+    """What a constant at operand ``index`` is there; None where it carries no features."""
+    if isinstance(step, Unknown):
+        return ("unlabelled", "")
+    if isinstance(step, Featureless):
+        return None
+    if isinstance(step, Layout):
+        return ("modulator", "elementwise") if index in payload(op) else None
+    rule = step.rule if isinstance(step, Binding) else step
+    if not isinstance(rule, Rule) or index >= len(rule.operands):
+        return None
+    pattern = rule.operands[index]
+    if pattern.mark == "_":
+        return None
+    if pattern.mark == "%":
+        return ("modulator", "quantization")
+    if pattern.mark == "~":
+        kind = "bias" if rule.kind in CONTRACTING else "normalisation" if rule.kind == "normalisation" else "elementwise"
+        return ("modulator", kind)
+    if pattern.mark == "<":
+        return ("modulator", "elementwise")
+    if rule.kind in CONTRACTING:
+        return ("weight", rule.kind)
+    if rule.kind == "lookup" and any(axis.picked for axis in pattern.axes):
+        return ("lookup", "lookup")
+    return ("modulator", "elementwise")
+
+
+def _shape(name: str, resolution: Resolution) -> tuple[int, ...]:
+    shape = resolution.shapes.get(name)
+    if shape is None:
+        raise NoRule(f"the shape of {name!r} is not known; give the dynamic dimensions with --dim or --shape")
+    return shape
+
+
+def _label(step: object, index: int, part: Part, shape: tuple[int, ...]) -> OperandLabel:
+    if not isinstance(step, Binding):
+        return aligned(shape)
+    if part == "modulator":
+        return modulating(step, index) if step.operands[index] is not None else aligned(shape)
+    label = label_operand(step, index)
+    if part == "weight" and step.rule.kind.startswith("conv") and not any(
+        axis.variadic and axis.factors[0] == "k" for axis in step.rule.operands[index].axes
+    ):
+        raise NoRule("the image is constant and the kernel is not")
+    return label
+
+
+def _parts(
+    strands: tuple[Strand, ...], label: OperandLabel, part: Part, kind: str
+) -> Iterator[tuple[Strand, tuple[Part, str]]]:
+    """Every strand with what it is: of several that make up one operand, those that reach both its neurons and its
+    synapses are its weights, and the others modulate them (a scale, a low-rank factor)."""
+    if part == "weight" or part == "lookup":
+        inner: Role = "synapse" if part == "weight" else "lookup"
+        full = [
+            strand
+            for strand in strands
+            if strand.modulates is None and covers(strand, label, "neuron") and covers(strand, label, inner)
+        ]
+        for strand in strands:
+            if strand in full or (not full and strand.modulates is None):
+                yield strand, (part, kind)
+            else:
+                yield strand, ("modulator", strand.modulates or "elementwise")
+        return
+    for strand in strands:
+        own = strand.modulates or kind
+        if own in ("bias", "normalisation") or strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric):
+            yield strand, (part, own)
+
+
+def _told(use: Use, strand: Strand) -> Use:
+    """``use`` with its label told in the stored tensor's own axes, or unlabelled with the reason."""
+    label = use.label
+    if label is None:
+        return use
+    if use.part == "modulator":
+        label = OperandLabel(label.axes, label.sizes, {name: "shared" for name in label.roles})
+    try:
+        weight = use_of(strand, label, use.operand)
+    except (NoRule, TooLargeError) as error:
+        return Use(use.op, use.operand, "unlabelled", use.kind, use.root, use.ref, use.stage, None, None, str(error))
+    return Use(use.op, use.operand, use.part, use.kind, use.root, use.ref, use.stage, use.label, weight)
+
+
+def _unlabelled(op: Op, index: int, strands: tuple[Strand, ...], reason: str) -> Iterator[Use]:
+    for strand in strands:
+        if strand.is_numeric and strand.ref.elements > 1:
+            yield Use(op, index, "unlabelled", "", strand.root, strand.ref, reason=reason)
+
+
+def _lost(op: Op, index: int, kind: str, lost: tuple[Lost, ...]) -> Iterator[Use]:
+    for item in lost:
+        if item.ref.elements > 1 and item.ref.dtype not in ("int64", "int32", "bool", "string"):
+            yield Use(op, index, "unlabelled", kind, item.root, item.ref, reason=item.reason)

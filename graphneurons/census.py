@@ -1,0 +1,158 @@
+"""Counting: neurons, synapses and parameters of every layer and of the model, each stored weight once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from graphneurons.activations import activation_of
+from graphneurons.analysis import (
+    Analysis,
+    Layer,
+    Lookup,
+    Modulator,
+    OpRef,
+    Totals,
+    Unlabelled,
+    WeightUse,
+)
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.resolving import Resolution
+from graphneurons.axes.uses import Use
+from graphneurons.graph import Op
+from graphneurons.naming import unique_ids
+
+Group = tuple[Op, list[Use]]
+
+
+def count(resolution: Resolution, found: Sequence[Use]) -> Analysis:
+    """The analysis: ``found`` uses grouped into layers, lookups and modulators, and summed up."""
+    weights = _grouped(use for use in found if use.part == "weight")
+    tables = _grouped(use for use in found if use.part == "lookup")
+    scales = _grouped(use for use in found if use.part == "modulator")
+    unknown = [use for use in found if use.part == "unlabelled"]
+    layers = _layers(resolution, weights)
+    analysis = Analysis(
+        model=resolution.graph.info,
+        totals=Totals(0, 0, 0, 0, 0),
+        layers=layers,
+        lookups=_lookups(tables),
+        modulators=_modulators(scales, resolution),
+        unlabelled=tuple(
+            dict.fromkeys(Unlabelled(use.ref.name, use.ref.shape, op_ref(use.op), use.reason) for use in unknown)
+        ),
+        notices=resolution.graph.notices,
+        graph=resolution.graph,
+    )
+    return replace(analysis, totals=_totals(layers, weights, found))
+
+
+def op_ref(op: Op) -> OpRef:
+    return OpRef(op.type, op.domain, op.name, op.output)
+
+
+def _grouped(found: Iterable[Use]) -> list[Group]:
+    """Uses of one op and one of its sums together, in graph order."""
+    groups: dict[tuple[str, int, str], Group] = {}
+    for use in found:
+        kind = use.kind if use.part == "modulator" else ""
+        groups.setdefault((use.op.name, use.stage if use.part == "weight" else 0, kind), (use.op, []))[1].append(use)
+    return list(groups.values())
+
+
+def _ids(groups: Sequence[Group]) -> list[str]:
+    return unique_ids([(op, found[0].ref.name) for op, found in groups])
+
+
+def _weights(found: Iterable[Use]) -> tuple[WeightUse, ...]:
+    return tuple(use.weight for use in found if use.weight is not None)
+
+
+def _layers(resolution: Resolution, groups: Sequence[Group]) -> tuple[Layer, ...]:
+    layers: list[Layer] = []
+    first: dict[object, str] = {}
+    for name, (op, found) in zip(_ids(groups), groups, strict=True):
+        labels = {use.operand: use.label for use in found if use.label is not None}
+        neurons = max(label.neurons for label in labels.values())
+        synapses = sum(label.synapses_per_neuron for label in labels.values())
+        same = tuple((use.root, use.weight and use.weight.part, use.weight and use.weight.axes) for use in found)
+        layers.append(
+            Layer(
+                id=name,
+                scope=op.scope,
+                kind=found[0].kind,
+                op=op_ref(op),
+                neurons=neurons,
+                synapses_per_neuron=synapses,
+                synapses=neurons * synapses,
+                activation=activation_of(op, resolution.graph, resolution.constants),
+                weights=_weights(found),
+                units=_units(resolution, op, found),
+                tied_to=first.get(same),
+            )
+        )
+        first.setdefault(same, name)
+    return tuple(layers)
+
+
+def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
+    """Hidden units of a recurrent op: of its neuron factors, those that its output still has."""
+    step = resolution.steps[op.name]
+    label = found[0].label
+    if not isinstance(step, Binding) or step.rule.results == step.rule.sums or label is None:
+        return None
+    kept = {name for axis in step.results[0] or () for name in axis}
+    units = 1
+    for name, role in label.roles.items():
+        if role == "neuron" and name in kept:
+            units *= label.sizes[name]
+    return units
+
+
+def _lookups(groups: Sequence[Group]) -> tuple[Lookup, ...]:
+    lookups = []
+    for name, (op, found) in zip(_ids(groups), groups, strict=True):
+        label = found[0].label
+        rows = label.size("lookup") if label else 0
+        width = label.size("neuron", "shared") if label else 0
+        lookups.append(Lookup(name, op.scope, op_ref(op), rows, width, _weights(found)))
+    return tuple(lookups)
+
+
+def _modulators(groups: Sequence[Group], resolution: Resolution) -> tuple[Modulator, ...]:
+    modulators = []
+    for name, (op, found) in zip(_ids(groups), groups, strict=True):
+        modulators.append(Modulator(name, op.scope, found[0].kind, op_ref(op), _weights(found)))
+    return tuple(modulators)
+
+
+def _totals(layers: Sequence[Layer], groups: Sequence[Group], found: Sequence[Use]) -> Totals:
+    counted: set[object] = set()
+    synapses = 0
+    for layer, (_, weights) in zip(layers, groups, strict=True):
+        for operand in dict.fromkeys(use.operand for use in weights):
+            here = [use for use in weights if use.operand == operand]
+            key = tuple((use.root, use.weight and use.weight.part) for use in here)
+            label = here[0].label
+            if key not in counted and label is not None:
+                counted.add(key)
+                synapses += layer.neurons * label.synapses_per_neuron
+    elements = _elements(found)
+    lost = {use.root for use in found if use.part == "unlabelled"}
+    return Totals(
+        neurons=sum(layer.neurons for layer in layers if layer.tied_to is None),
+        synapses=synapses,
+        parameters=sum(elements.values()),
+        labelled_elements=sum(size for root, size in elements.items() if root not in lost),
+        weight_elements=sum(elements.values()),
+    )
+
+
+def _elements(found: Iterable[Use]) -> Mapping[str, int]:
+    """Stored tensor -> how many numbers it holds; packed ones count what they unpack to."""
+    elements: dict[str, int] = {}
+    for use in found:
+        packed = use.label is not None and use.label.packed is not None and use.part == "weight"
+        size = use.label.neurons * use.label.synapses_per_neuron if packed and use.label else use.ref.elements
+        elements[use.root] = max(size, elements.get(use.root, 0))
+    return elements
