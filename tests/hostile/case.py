@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Literal, Union
+from typing import Literal
 
 from onnx import ModelProto
 
-Made = Union[bytes, ModelProto, Path]
-Maker = Union[Made, Callable[[Path], Made]]
+Made = bytes | ModelProto | Path
+Maker = Made | Callable[[Path], Made]
 Outcome = Literal["E", "W", "EW", "OK"]
 
 

@@ -1,11 +1,11 @@
-"""All the broken, hostile and odd-looking files, and a command that writes them out: ``python -m tests.hostile.corpus DIR``."""
+"""All the broken, hostile and odd-looking files. ``python -m tests.hostile.corpus DIR`` writes them out."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-from . import external, notonnx, tensors, wire
+from . import bombs, external, functions, graphs, names, nonsense, notonnx, tensors, wire
 from .case import Case
 
 FAMILIES: dict[str, tuple[Case, ...]] = {
@@ -13,6 +13,11 @@ FAMILIES: dict[str, tuple[Case, ...]] = {
     "not ONNX": notonnx.CASES,
     "tensors": tensors.CASES,
     "external data": external.CASES,
+    "graphs": graphs.CASES,
+    "op nonsense": nonsense.CASES,
+    "functions": functions.CASES,
+    "bombs": bombs.CASES,
+    "names": names.CASES,
 }
 
 CASES: dict[str, Case] = {f"{family}: {case.name}": case for family, cases in FAMILIES.items() for case in cases}

@@ -82,7 +82,7 @@ def joined(parts: list[Field]) -> bytes:
 
 
 def replaced(data: bytes, path: tuple[int, ...], value: bytes) -> bytes:
-    """``data`` with the first field at ``path`` (field numbers from the outermost) replaced by ``value``, tag and all."""
+    """``data`` with the first field at ``path`` (numbers from the outermost) replaced by ``value``, tag and all."""
     out: list[bytes] = []
     done = False
     for part in fields(data):

@@ -1,7 +1,7 @@
 """Runs jobs, each in a forked child with limits, and says what came of it. A program of its own: ``python runner.py``.
 
-One job per line on stdin, as JSON: ``{"argv": [...], "seconds": 20, "cwd": ..., "canaries": [paths]}``; one result per line
-on stdout: exit code (or the signal, negative), output, seconds, memory above the baseline, and which files were opened.
+One job per line on stdin, as JSON: ``{"argv": [...], "seconds": 20, "cwd": ..., "canaries": [paths]}``; one result per
+line on stdout: exit code (or the signal, negative), output, seconds, memory above the baseline, and files opened.
 Forking from a process that has imported everything makes a real run (own descriptors, own limits) cost milliseconds.
 """
 
@@ -130,8 +130,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
             os.dup2(out.fileno(), 1)
             os.dup2(err.fileno(), 2)
             signal.signal(signal.SIGIO, signal.SIG_DFL)
-            sys.stdout = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
-            sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+            for stream in (sys.stdout, sys.stderr):
+                stream.reconfigure(encoding="utf-8", line_buffering=False)
             child(job, write)
         os.close(write)
         said = b""

@@ -7,6 +7,7 @@ from onnx import ModelProto, TensorProto
 from . import protobuf as pb
 from .build import FLOAT, INT64, bare, linear, mlp, model, node, weight
 from .case import Case, not_silent, noted, refused, seeded, valid
+from .tensors import cast
 
 IR, PRODUCER, GRAPH, OPSET = 1, 2, 7, 8
 NODE, INITIALIZER, INPUT = 1, 5, 11
@@ -181,8 +182,6 @@ CASES: tuple[Case, ...] = (
     valid("producer name twice", lambda _: whole() + pb.chunk(PRODUCER, "a") + pb.chunk(PRODUCER, "b")),
     valid("no elements, empty raw_data", lambda _: linear(bare("w1", [4, 0], raw_data=b""))),
     valid("no elements, no data field", lambda _: linear(bare("w1", [4, 0]))),
-    valid("int64 weight in int64_data", lambda _: linear(bare("w1", [4, 2], INT64, int64_data=range(8)), ir_version=9)),
-    valid(
-        "uint64 weight in uint64_data", lambda _: linear(bare("w1", [4, 2], TensorProto.UINT64, uint64_data=range(8)))
-    ),
+    valid("int64 weight in int64_data", lambda _: cast(bare("w1", [4, 2], INT64, int64_data=range(8)))),
+    valid("uint64 weight in uint64_data", lambda _: cast(bare("w1", [4, 2], TensorProto.UINT64, uint64_data=range(8)))),
 )
