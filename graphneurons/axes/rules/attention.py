@@ -1,8 +1,8 @@
 """Attention, with projections inside (they make neurons) and without (activations meet activations).
 
 Names: ``h`` heads, ``g`` heads of key and value with ``r`` query heads each, ``d`` width of a query or key head, ``e``
-width of a value head, ``m`` queries, ``n`` keys, ``all`` keys with the cached ones. A factor ``qkv`` (or ``kv``) numbers
-query, key and value in this order: what is put out follows its *last* index, the values.
+width of a value head, ``m`` queries, ``n`` keys, ``all`` keys with the cached ones. A factor ``qkv`` (or ``kv``)
+numbers query, key and value in this order: what is put out follows its *last* index, the values.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def quantized_attention(site: Site) -> str:
 
 
 def multi_head_attention(site: Site) -> str:
-    """com.microsoft MultiHeadAttention: separate operands, packed (tokens, heads, 3, width), or packed keys and values."""
+    """com.microsoft MultiHeadAttention: separate operands, or packed (tokens, heads, 3 or 2, width)."""
     heads = _positive(site, "num_heads")
     rank = site.known_rank(0)
     if rank == 5:
@@ -192,7 +192,7 @@ def paged_attention(site: Site) -> str:
 
 
 def decoder_attention(site: Site) -> str:
-    """DecoderAttention: W_q is (in, q), W_kv is (in, k + v), tokens come first. Queries and keys are as wide as values."""
+    """DecoderAttention: W_q is (in, q), W_kv is (in, k + v), tokens come first. Queries are as wide as values."""
     _positive(site, "num_heads")
     return (
         "attention: t b i, n b j, i q, j (kv v), ~(qkv v), _, _, _, _, _, _, _ "

@@ -33,6 +33,24 @@ def matmul(site: Site) -> str:
     return f"linear: {first}, {second} -> {result}"
 
 
+def fused_matmul(site: Site) -> str:
+    """com.microsoft FusedMatMul: transA and transB swap the last two axes; with transBatchA the rows of A are its first
+    axis, before the batch axes. Vectors are not transposed."""
+    left = _transposed("m i", site, "A", 0)
+    right = _transposed("i o", site, "B", 1)
+    first = "i" if site.rank(0) == 1 else left
+    second = "i" if site.rank(1) == 1 else right
+    result = [name for name in ("*b", "m", "o") if name in first.split() or name in second.split()]
+    return f"linear: {first}, {second} -> {' '.join(result) or '.'}"
+
+
+def _transposed(plain: str, site: Site, operand: str, index: int) -> str:
+    row, column = plain.split()
+    if site.number(f"transBatch{operand}", 0) and (site.rank(index) or 0) > 2:
+        return f"{column} *b {row}" if site.number(f"trans{operand}", 0) else f"{row} *b {column}"
+    return f"*b {column} {row}" if site.number(f"trans{operand}", 0) else f"*b {row} {column}"
+
+
 def einsum(site: Site) -> str:
     """The equation itself, one factor per letter. Operand axes of size one broadcast and are written ``1``."""
     equation = site.text("equation").replace(" ", "")
@@ -106,6 +124,50 @@ def conv_transpose(site: Site) -> str:
     if group == 1:
         return "conv_transpose: n i *s, i o *k, ~o -> n o *t"
     return f"conv_transpose: n (g i) *s, (g i) o *k, ~(g o) -> n (g o) *t | g={group}"
+
+
+def fused_conv(site: Site) -> str:
+    """com.microsoft FusedConv: Conv, to whose sums operand 3 is added before the activation."""
+    x, w, o, y, sizes = conv_operands(site)
+    return f"conv: {x}, {w}, ~{o}, ~{y} -> {y}{sizes}"
+
+
+def nhwc_conv(site: Site) -> str:
+    """Channels last; the weight stays (M, C/group, k...). NhwcFusedConv adds operand 3."""
+    x, w, o, y, sizes = conv_operands(site, channels_last=True)
+    return f"conv: {x}, {w}, ~{o}, ~{y} -> {y}{sizes}"
+
+
+def nhwc_conv_transpose(site: Site) -> str:
+    """ConvTranspose with channels last; the weight stays (C, M/group, k...)."""
+    group = site.number("group", 1)
+    if group == 1:
+        return "conv_transpose: n *s i, i o *k, ~o -> n *t o"
+    return f"conv_transpose: n *s (g i), (g i) o *k, ~(g o) -> n *t (g o) | g={group}"
+
+
+def conv_transpose_dynamic_pads(site: Site) -> str:
+    """com.microsoft ConvTransposeWithDynamicPads: ConvTranspose whose pads are operand 2, its bias operand 3."""
+    return conv_transpose(site).replace(", ~", ", _, ~")
+
+
+def causal_conv(site: Site) -> str:
+    """CausalConvWithState: depthwise along time, with the last inputs carried over. One tap row per channel.
+
+    com.microsoft's has more axes (``ndim``), other layouts, and a window of states, which is left out here.
+    """
+    spatial = site.number("ndim", 1)
+    time = " ".join(f"s{index}" for index in range(spatial))
+    taps = " ".join(f"k{index}" for index in range(spatial))
+    state, weight = "_", site.shape(1)
+    more = ""
+    last = bool(site.number("channels_last", 0))
+    if spatial == 1 and not last and not site.number("state_window", 0) and weight is not None and len(weight) == 3:
+        state, more = "n (g i) p", f" p={(weight[2] - 1) * site.number('dilation', 1)}"
+    if last and site.known_rank(0) != 3:
+        raise NoRule("its channels are spread over several axes")
+    x, y = (f"n {time} (g i)", f"n {time} (g o)") if last else (f"n (g i) {time}", f"n (g o) {time}")
+    return f"conv: {x}, (g o) i {taps}, ~(g o), _ -> {y} => {y}, {state} | i=1 o=1{more}"
 
 
 def deform_conv(site: Site) -> str:

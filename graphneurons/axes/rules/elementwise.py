@@ -9,7 +9,6 @@ _ONE_OPERAND = """
     Abs Acos Acosh Asin Asinh Atan Atanh Bernoulli BitCast BitwiseNot Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu
     HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign
     Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu
-    Affine ParametricSoftplus ScaledTanh
 """
 
 _SUMS = "Add Sub Sum Mean"

@@ -47,7 +47,7 @@ def qmoe(site: Site) -> str:
         raise NoRule("the shapes of the experts are not known")
     if pack > 1 and first[2] != second[2]:
         raise NoRule(
-            f"its weights pack {first[2] * pack} and {second[2] * pack} synapses per neuron, and one rule counts one number"
+            f"its weights pack {first[2] * pack} and {second[2] * pack} synapses per neuron, and a rule counts one number"
         )
     inputs, hidden = ("x", "y") if pack > 1 else ("i", "u")
     tokens, router = _tokens(site)
@@ -63,7 +63,7 @@ def qmoe(site: Site) -> str:
 
 def _packing(site: Site) -> int:
     kind = site.text("quant_type", "int")
-    if site.number("weights_prepacked", 0 if kind == "int" else 0) == 1:
+    if site.number("weights_prepacked", 0) == 1:
         raise NoRule("its weights are packed for one accelerator; their rows cannot be told")
     if kind == "fp8":
         return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
 from graphneurons.axes.rules.spelling import constant_integers, marked, names, spelled
@@ -100,6 +101,83 @@ def dft(site: Site) -> str:
     return f"mix: {spelled(operand)}, _, _ -> {spelled(result)}"
 
 
+def grid_sample(site: Site) -> str:
+    """Every channel is sampled at the positions of the grid (n, t..., 2)."""
+    grid = site.shape(1)
+    axes = [f"t{index}" for index in range(site.known_rank(0) - 2)]
+    sizes = zip(axes, grid[1:-1], strict=True) if grid is not None and len(grid) == len(axes) + 2 else ()
+    told = " ".join(f"{name}={size}" for name, size in sizes)
+    return f"mix: n c *s, _ -> n c {' '.join(axes)}{f' | {told}' if told else ''}"
+
+
+def region_align(site: Site) -> str:
+    """RoiAlign and MaxRoiPool: every channel is pooled over every region (region, 4 or 5)."""
+    regions = site.shape(1)
+    pooled = site.numbers("pooled_shape") or (site.number("output_height", 1), site.number("output_width", 1))
+    told = f"t0={pooled[0]} t1={pooled[1]}" + (f" roi={regions[0]}" if regions else "")
+    more = ", _" * (len(site.op.inputs) - 1)
+    return f"mix: n c *s{more} -> roi c t0 t1 | {told}"
+
+
+def crop_and_resize(site: Site) -> str:
+    """com.microsoft CropAndResize: like RoiAlign, with the size as operand 3."""
+    regions, size = site.shape(1), constant_integers(site, 3, "the size of the crops")
+    told = f"t0={size[0]} t1={size[1]}" + (f" roi={regions[0]}" if regions else "")
+    return f"mix: n c *s, _, _, _ -> roi c t0 t1 | {told}"
+
+
+def column_to_image(site: Site) -> str:
+    """Col2Im: the positions ``k`` of a block are added where blocks overlap; channels stay apart."""
+    image = constant_integers(site, 1, "the shape of the image")
+    block = constant_integers(site, 2, "the shape of a block")
+    axes = [f"t{index}" for index in range(len(image))]
+    told = " ".join(f"{name}={size}" for name, size in zip(axes, image, strict=True))
+    return f"reduce: n (c k) l, _, _ -> n c {' '.join(axes)} | k={prod(block)} {told}"
+
+
+def tensor_scatter(site: Site) -> str:
+    """TensorScatter: new tokens take the place of old ones along ``axis``; nothing else moves."""
+    rank = site.known_rank(0)
+    axis = site.axis(site.number("axis", -2), rank)
+    cache = spelled(names(rank, {axis: "t"}))
+    return f"select: {cache}, {spelled(names(rank, {axis: 'n'}))}, _ -> {cache}"
+
+
+def unfold(site: Site) -> str:
+    """com.microsoft UnfoldTensor: overlapping slices along ``dim``, their elements in a new last axis."""
+    shape = site.shape(0)
+    if shape is None:
+        raise NoRule("the shape of its operand is not known")
+    axis = site.axis(site.number("dim", -1), len(shape))
+    size, step = site.number("size", 1), site.number("step", 1)
+    if size < 1 or step < 1:
+        raise NoRule(f"slices of {size} with a step of {step}")
+    operand = names(len(shape), {axis: "s"})
+    result = ["t" if index == axis else name for index, name in enumerate(operand)]
+    count = (shape[axis] - size) // step + 1
+    return f"mix: {spelled(operand)} -> {spelled([*result, 'w'])} | t={count} w={size}"
+
+
+def fourier(forward: bool) -> RuleText:
+    """com.microsoft Rfft and Irfft over the last ``signal_ndim`` axes; real and imaginary parts are the last axis."""
+
+    def rule(site: Site) -> str:
+        count = site.number("signal_ndim", 1)
+        signal, spectrum = (spelled(f"{name}{index}" for index in range(count)) for name in ("s", "f"))
+        if forward:
+            return f"mix: *n {signal} -> *n {spectrum} part"
+        return f"mix: *n {spectrum} part -> *n {signal}"
+
+    return rule
+
+
+def loss(site: Site) -> str:
+    """NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss: one weight per class, ``c``."""
+    result = "n *s" if site.text("reduction", "mean") == "none" else "."
+    more = ", n c *s" if len([name for name in site.op.outputs if name]) > 1 else ""
+    return f"reduce: n c *s, _, ~c -> {result}{more}"
+
+
 def _late_dft(site: Site) -> bool:
     """Opset 20 moved the axis from an attribute (default 1) to an operand (default -2)."""
     return site.op.version >= 20
@@ -114,6 +192,7 @@ MIXING: dict[str, RuleText] = {
     "ArgMax": arg_reduce,
     "ArgMin": arg_reduce,
     "AveragePool": "pool: n c *s -> n c *t",
+    "Col2Im": column_to_image,
     "CumProd": cumulative,
     "CumSum": cumulative,
     "DFT": dft,
@@ -121,13 +200,16 @@ MIXING: dict[str, RuleText] = {
     "GlobalAveragePool": global_pool,
     "GlobalLpPool": global_pool,
     "GlobalMaxPool": global_pool,
-    "GridSample": "mix: n c *s, _ -> n c *t",
+    "GridSample": grid_sample,
     "LpPool": "pool: n c *s -> n c *t",
     "MaxPool": "pool: n c *s -> n c *t, _",
-    "MaxRoiPool": "mix: n c *s, _ -> roi c *t",
+    "MaxRoiPool": region_align,
     "MaxUnpool": "pool: n c *s, _, _ -> n c *t",
+    "NegativeLogLikelihoodLoss": loss,
     "Resize": resize,
-    "RoiAlign": "mix: n c *s, _, _ -> roi c *t",
+    "RoiAlign": region_align,
+    "SoftmaxCrossEntropyLoss": loss,
     "STFT": "mix: n s part, _, _, _ -> n t f value",
+    "TensorScatter": tensor_scatter,
     "Upsample": resize,
 }

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from graphneurons.axes.rules.contractions import conv, conv_transpose, deform_conv, einsum, gemm, matmul
+from graphneurons.axes.rules.attention import attention, linear_attention, rotary
+from graphneurons.axes.rules.contractions import (
+    causal_conv,
+    conv,
+    conv_transpose,
+    deform_conv,
+    einsum,
+    gemm,
+    matmul,
+)
 from graphneurons.axes.rules.elementwise import ELEMENTWISE
 from graphneurons.axes.rules.lookups import LOOKUPS
 from graphneurons.axes.rules.mixing import MIXING
@@ -18,16 +27,20 @@ from graphneurons.axes.rules.recurrent import recurrent
 from graphneurons.axes.rules.site import RuleText
 
 _LAYOUT = """
-    CenterCropPad Col2Im Concat ConcatFromSequence DepthToSpace Expand Flatten Optional OptionalGetElement Pad Reshape
+    CenterCropPad Compress Concat ConcatFromSequence DepthToSpace Expand Flatten Optional OptionalGetElement Pad Reshape
     ReverseSequence Scatter ScatterElements ScatterND SequenceAt SequenceConstruct SequenceErase SequenceInsert Slice
     SpaceToDepth Split SplitToSequence Squeeze Tile Transpose Unsqueeze
 """
 
 _SHAPE = """
-    BlackmanWindow Constant ConstantOfShape EyeLike HammingWindow HannWindow MelWeightMatrix Multinomial NonZero OneHot
-    OptionalHasElement RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range SequenceEmpty SequenceLength
-    Shape Size
+    AffineGrid BlackmanWindow Constant ConstantOfShape EyeLike HammingWindow HannWindow MelWeightMatrix Multinomial
+    NonZero OneHot OptionalHasElement RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range SequenceEmpty
+    SequenceLength Shape Size
 """
+
+_STRINGS = "RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer"
+
+_CONTROL = "If Loop Scan SequenceMap"
 
 ONNX: dict[str, RuleText] = {
     **ELEMENTWISE,
@@ -36,8 +49,10 @@ ONNX: dict[str, RuleText] = {
     **NORMALISATIONS,
     **dict.fromkeys(_LAYOUT.split(), "layout"),
     **dict.fromkeys(_SHAPE.split(), "shape"),
-    "CausalConvWithState": "conv: n c s, c 1 k, ~c, n c p -> n c s, n c p",
-    "Compress": "stop: which elements are kept is computed while the model runs",
+    **dict.fromkeys(_STRINGS.split(), "stop: it works on text"),
+    **dict.fromkeys(_CONTROL.split(), "stop: control flow that could not be entered"),
+    "Attention": attention,
+    "CausalConvWithState": causal_conv,
     "Conv": conv,
     "ConvInteger": conv_integer,
     "ConvTranspose": conv_transpose,
@@ -47,7 +62,9 @@ ONNX: dict[str, RuleText] = {
     "Einsum": einsum,
     "GRU": recurrent(3),
     "Gemm": gemm,
+    "ImageDecoder": "stop: it decodes a compressed image",
     "LSTM": recurrent(4, cell=True),
+    "LinearAttention": linear_attention,
     "MatMul": matmul,
     "MatMulInteger": matmul_integer,
     "NonMaxSuppression": "stop: which boxes are kept is computed while the model runs",
@@ -55,6 +72,19 @@ ONNX: dict[str, RuleText] = {
     "QLinearMatMul": qlinear_matmul,
     "QuantizeLinear": quantize_linear,
     "RNN": recurrent(1),
+    "RotaryEmbedding": rotary,
     "TopK": "stop: the order of the values is computed while the model runs",
     "Unique": "stop: which elements are kept is computed while the model runs",
+    # Ops of opset 1 that onnxruntime still runs and onnx.defs no longer lists.
+    "Affine": "map: *x -> *x",
+    "Crop": "stop: removed from ONNX before its meaning was settled",
+    "DynamicSlice": "stop: removed from ONNX before its meaning was settled",
+    "GRUUnit": "stop: removed from ONNX before its meaning was settled",
+    "GivenTensorFill": "shape",
+    "ImageScaler": "map: n c *s -> n c *s",
+    "MemcpyFromHost": "map: *x -> *x",
+    "MemcpyToHost": "map: *x -> *x",
+    "ParametricSoftplus": "map: *x -> *x",
+    "Scale": "map: *x -> *x",
+    "ScaledTanh": "map: *x -> *x",
 }

@@ -39,9 +39,7 @@ def matmul_nbits_mlp(site: Site) -> str:
     """MatMulNBitsMlp: gate and up projection of one activation, multiplied; a norm may be fused in front."""
     synapses = _count(site, "K")
     weights = ", ".join(f"{name} block bytes, %{name} block, ~{name}" for name in ("gate", "up"))
-    return (
-        f"linear: *n i, *n i, ~i, {weights} -> *n gate, *n up => *n gate, *n i | i={synapses} #={synapses}"
-    )
+    return f"linear: *n i, *n i, ~i, {weights} -> *n gate, *n up => *n gate, *n i | i={synapses} #={synapses}"
 
 
 def matmul_nbits_qkv(site: Site) -> str:
@@ -94,8 +92,7 @@ def gather_block_quantized(site: Site) -> str:
     if packed:
         table[-1] = "bytes"
     table[axis] = "@v"
-    marks = f"%{spelled(scale)}, {'_' if site.has(3) else '_'}"
-    return f"lookup: {spelled(table)}, *n, {marks} -> {spelled(result)}{sizes}"
+    return f"lookup: {spelled(table)}, *n, %{spelled(scale)}, _ -> {spelled(result)}{sizes}"
 
 
 def _packed_width(site: Site, data: tuple[int, ...], scales: tuple[int, ...], block: int) -> tuple[bool, str]:

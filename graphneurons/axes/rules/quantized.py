@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphneurons.axes.rules.contractions import conv_operands, matrix_operands
 from graphneurons.axes.rules.site import NoRule, Site
-from graphneurons.axes.rules.spelling import names, spelled
+from graphneurons.axes.rules.spelling import aligned, names, spelled
 
 
 def quantize_linear(site: Site) -> str:
@@ -53,18 +53,23 @@ def per_tensor_or(site: Site, index: int, factor: str) -> str:
     return "%1" if shape == (1,) else f"%{factor}"
 
 
+def per_tensor(site: Site, *indices: int) -> str:
+    """Scales and zero points that are one number each."""
+    return ", ".join(per_tensor_or(site, index, ".") for index in indices)
+
+
 def qlinear_conv(site: Site) -> str:
     """QLinearConv; com.microsoft's has ``channels_last``, with the weight still (M, C/group, k...)."""
     x, w, o, y, sizes = conv_operands(site, channels_last=bool(site.number("channels_last", 0)))
-    x_scale, w_scale, w_zero = (per_tensor_or(site, index, o) for index in (1, 4, 5))
-    x_zero, y_scale, y_zero = (per_tensor_or(site, index, ".") for index in (2, 6, 7))
-    return f"conv: {x}, {x_scale}, {x_zero}, {w}, {w_scale}, {w_zero}, {y_scale}, {y_zero}, ~{o} -> {y}{sizes}"
+    w_scale, w_zero = (per_tensor_or(site, index, o) for index in (4, 5))
+    first, last = per_tensor(site, 1, 2), per_tensor(site, 6, 7)
+    return f"conv: {x}, {first}, {w}, {w_scale}, {w_zero}, {last}, ~{o} -> {y}{sizes}"
 
 
 def conv_integer(site: Site) -> str:
     """ConvInteger: the zero point of W is one number or one per output channel."""
     x, w, o, y, sizes = conv_operands(site)
-    return f"conv: {x}, {w}, {per_tensor_or(site, 2, '.')}, {per_tensor_or(site, 3, o)} -> {y}{sizes}"
+    return f"conv: {x}, {w}, {per_tensor(site, 2)}, {per_tensor_or(site, 3, o)} -> {y}{sizes}"
 
 
 def matmul_integer(site: Site) -> str:
@@ -93,3 +98,25 @@ def _quantizer(site: Site, index: int, operand: str, factor: str) -> str:
         return per_tensor_or(site, index, factor)
     kept = [name if name in ("*b", factor) else "1" for name in operand.split()]
     return "%" + spelled(kept)
+
+
+def qgemm(site: Site) -> str:
+    """com.microsoft QGemm: Gemm with a scale and a zero point after A and B, B's per column or not."""
+    left = "i m" if site.number("transA", 0) else "m i"
+    right = "o i" if site.number("transB", 0) else "i o"
+    marks = ", ".join(per_tensor_or(site, index, "o") for index in (4, 5))
+    bias = aligned(site, 6, ("m", "o"))
+    return f"linear: {left}, {per_tensor(site, 1, 2)}, {right}, {marks}, {bias}, {per_tensor(site, 7, 8)} -> m o"
+
+
+def matmul_integer_to_float(site: Site) -> str:
+    """com.microsoft MatMulIntegerToFloat: scales and zero points of B are one number or one per column."""
+    a, b, y = matrix_operands(site)
+    marks = ", ".join(f"{_quantizer(site, first, a, 'm')}, {_quantizer(site, first + 1, b, 'o')}" for first in (2, 4))
+    return f"linear: {a}, {b}, {marks}, ~o -> {y}"
+
+
+def dynamic_quantize_matmul(site: Site) -> str:
+    """com.microsoft DynamicQuantizeMatMul: A is quantized on the way in; B's scale may be one per column."""
+    a, b, y = matrix_operands(site)
+    return f"linear: {a}, {b}, {_quantizer(site, 2, b, 'o')}, {_quantizer(site, 3, b, 'o')}, ~o -> {y}"
