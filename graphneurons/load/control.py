@@ -7,7 +7,7 @@ reason why the op stays closed (its arity disagrees with its bodies').
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from graphneurons.graph import Attribute
 from graphneurons.load.frames import Frame
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphneurons.load.flatten import Flattening
 
 Handler = Callable[
-    ["Flattening", Node, str, tuple[str, ...], Mapping[str, Attribute], Frame, Callable[[str], Frame]], Optional[str]
+    ["Flattening", Node, str, tuple[str, ...], Mapping[str, Attribute], Frame, Callable[[str], Frame]], str | None
 ]
 
 
@@ -68,11 +68,12 @@ def flatten_loop(
         flat.control("Iteration", f"{name}/{value.name}", (), inner.names[value.name], node, inner)
     carried.write()
     results = flat.outputs(body, inner)
-    carried.finish(node.outputs, results[1:], frame)
-    for index in range(states, len(node.outputs)):
-        if node.outputs[index]:
-            output = frame.names[node.outputs[index]]
-            flat.control("Stack", _numbered(name, index), (results[1 + index],), output, node, frame, {"axis": 0})
+    outputs = [frame.names[output] for output in node.outputs]
+    carried.finish(outputs, results[1:], frame)
+    for index in range(states, len(outputs)):
+        if outputs[index]:
+            source = (results[1 + index],)
+            flat.control("Stack", _numbered(name, index), source, outputs[index], node, frame, {"axis": 0})
     return None
 
 
@@ -113,22 +114,16 @@ def flatten_scan(
         )
     carried.write()
     results = flat.outputs(body, inner)
-    outputs = dict(enumerate(node.outputs))
-    if batched:
-        kept = {index: flat.new_value(f"{output}/each", inner) for index, output in outputs.items() if output}
-        target = frame.names
-        for index, each in kept.items():
-            output = target[outputs[index]]
-            flat.control("Stack", _numbered(name, index), (each,), output, node, frame, {"axis": 0})
-        made = [kept.get(index, "") for index in outputs]
-        carried.finish(made, results, frame, named=True)
-    else:
-        made = [frame.names[output] for output in node.outputs]
-        carried.finish(made, results, frame, named=True)
-    for index in range(states, len(node.outputs)):
+    outputs = [frame.names[output] for output in node.outputs]
+    made = [flat.new_value(f"{output}/each", inner) if output else "" for output in outputs] if batched else outputs
+    carried.finish(made, results, frame)
+    for index in range(states, len(made)):
         if made[index]:
-            axis = axes_out[index - states]
-            flat.control("Stack", f"{name}/{index}", (results[index],), made[index], node, frame, {"axis": axis})
+            along = {"axis": axes_out[index - states]}
+            flat.control("Stack", _numbered(name, index), (results[index],), made[index], node, frame, along)
+    for index, each in enumerate(made) if batched else ():
+        if each:
+            flat.control("Stack", f"{name}/{index}/all", (each,), outputs[index], node, frame, {"axis": 0})
     return None
 
 
@@ -148,11 +143,9 @@ class _Carried:
             passes.get(back, back) == value for value, back in zip(self._inputs, self._returned, strict=True)
         ]
         given = {
-            value: start
-            for value, start, fixed in zip(self._inputs, self._initial, self._fixed, strict=True)
-            if fixed
+            value: start for value, start, fixed in zip(self._inputs, self._initial, self._fixed, strict=True) if fixed
         }
-        self._nodes = flat.open_graph(body, inner, given)
+        self._body = flat.open_graph(body, inner, given)
 
     def write(self) -> None:
         """The Carry ops, then the body."""
@@ -163,14 +156,14 @@ class _Carried:
                     "Carry", f"{self._name}/{value}", (start,), self._inner.names[value], self._node, self._inner,
                     {"feedback": feedback},
                 )  # fmt: skip
-        self._flat.write(self._nodes, self._inner)
+        self._flat.write(self._body, self._inner)
 
-    def finish(self, outputs: Sequence[str], results: Sequence[str], frame: Frame, named: bool = False) -> None:
-        """The states after the last iteration: the initial value if there was none, hence Merge."""
+    def finish(self, outputs: Sequence[str], results: Sequence[str], frame: Frame) -> None:
+        """The states after the last iteration, under their flat names; the initial ones if there was none, so Merge."""
         for index, (start, fixed) in enumerate(zip(self._initial, self._fixed, strict=True)):
             if index >= len(outputs) or not outputs[index]:
                 continue
-            output = outputs[index] if named else frame.names[outputs[index]]
+            output = outputs[index]
             name = _numbered(self._name, index)
             if fixed:
                 self._flat.identity(name, start, output, self._node, frame)

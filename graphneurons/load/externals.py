@@ -47,7 +47,7 @@ class Externals:
         return External(self._directory or "", location, offset, length, size is not None)
 
     def unused(self, entries: Iterable[Any], where: str) -> None:
-        """External data named by a tensor that is stored inside the file: never opened, but a bad location is refused."""
+        """External data of a tensor that is stored inside the file: never opened, but a bad location is refused."""
         given = self._given(entries, where)
         if "location" in given:
             self._check(given["location"], where)

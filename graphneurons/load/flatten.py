@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from graphneurons.graph import CONTROL, NOTHING, Attribute, Op, Value, WeightRef
 from graphneurons.load.control import HANDLERS
@@ -18,6 +18,14 @@ from graphneurons.load.values import value_of
 DEEPEST = 32
 EXPANSION = 500_000
 """Ops that calls of local functions may add to those the file holds. Beyond it, calls stay calls."""
+
+
+class Body(NamedTuple):
+    """The nodes of a graph or function, and for each the op name it was promised (empty: one is made up)."""
+
+    nodes: Iterable[Node]
+    names: Sequence[str]
+
 
 _NO_SOURCE = "reads {name!r}, which nothing in the file makes"
 
@@ -38,7 +46,7 @@ class Flattening:
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
-    def open_graph(self, graph: Any, frame: Frame, given: Mapping[str, str] = NOTHING) -> tuple[Node, ...]:  # type: ignore[assignment]
+    def open_graph(self, graph: Any, frame: Frame, given: Mapping[str, str] | None = None) -> Body:
         """Define every name of ``graph`` in ``frame``, store its weights, and return its nodes, still unwritten.
 
         ``given`` are the body's inputs whose values the caller already knows. Raises `LoadError` on a name that is
@@ -46,32 +54,53 @@ class Flattening:
         """
         if frame.depth > DEEPEST:
             self.tensors.refuse(frame.prefix, f"subgraphs and functions are nested more than {DEEPEST} deep")
+        given = given or {}
         frame.names.update(given)
         stored = self._initializers(graph)
-        for name, ref in stored.items():
-            if name not in given:
-                self.weights[self._define(name, frame)] = ref
-        nodes = tuple(read_node(proto, self.tensors) for proto in graph.node)
         inputs = [value.name for value in graph.input]
-        made = Counter(name for node in nodes for name in node.outputs if name)
-        twice = next((name for name, count in made.items() if count > 1), None)
-        twice = twice or next((name for name in (*stored, *inputs) if name in made), None)
-        twice = twice or next((name for name, count in Counter(inputs).items() if count > 1), None)
-        if twice is not None:
-            self.tensors.refuse(twice, "the value is defined twice; the graph is damaged or was edited by hand")
+        made: dict[str, str] = {}
+        outputs = 0
+        for proto in graph.node:
+            for name in proto.output:
+                if name:
+                    made[name] = name
+                    outputs += 1
+        self._refuse_twice(graph, made, outputs, [*stored, *inputs])
         for name in inputs:
             if not name:
                 self.tensors.refuse(frame.prefix or "the graph", "an input has no name")
-            if name not in given and name not in stored:
-                self._define(name, frame)
-        for name in made:
-            self._define(name, frame)
+        for name, ref in stored.items():
+            if name not in given:
+                self.weights[self._define(name, frame)] = ref
+        self._define_all({name: name for name in inputs if name not in given and name not in stored}, frame)
+        self._define_all(made, frame)
         self._declare(graph, frame)
-        return nodes
+        claim = self._names.claim
+        # Names the file gives come before names made up for nameless nodes, hence all at once.
+        names = [name if name and claim(name) else "" for name in [proto.name for proto in graph.node]]
+        return Body((read_node(proto, self.tensors) for proto in graph.node), names)
+
+    def _refuse_twice(self, graph: Any, made: Mapping[str, str], outputs: int, others: Sequence[str]) -> None:
+        """Each name is defined once (static single assignment); an initializer may give an input its default."""
+        twice = next((name for name in others if name in made), None)
+        if outputs != len(made):
+            counted = Counter(name for proto in graph.node for name in proto.output if name)
+            twice = next(name for name, count in counted.items() if count > 1)
+        inputs = Counter(value.name for value in graph.input)
+        twice = twice or next((name for name, count in inputs.items() if count > 1), None)
+        if twice is not None:
+            self.tensors.refuse(twice, "the value is defined twice; the graph is damaged or was edited by hand")
 
     def _define(self, name: str, frame: Frame) -> str:
         found = frame.names[name] = self._values.take(name, frame.prefix)
         return found
+
+    def _define_all(self, names: Mapping[str, str], frame: Frame) -> None:
+        if self._values.claim_all(names):
+            frame.names.update(names)
+        else:
+            for name in names:
+                self._define(name, frame)
 
     def new_value(self, name: str, frame: Frame) -> str:
         """A value the file does not name, as ``name`` or near it."""
@@ -83,7 +112,8 @@ class Flattening:
             ref = self.tensors.weight(tensor, tensor.name or "an initializer without a name")
             self._store(stored, ref)
         for tensor in graph.sparse_initializer:
-            self._store(stored, self.tensors.sparse(tensor, tensor.values.name or "a sparse initializer without a name"))
+            ref = self.tensors.sparse(tensor, tensor.values.name or "a sparse initializer without a name")
+            self._store(stored, ref)
         return stored
 
     def _store(self, stored: dict[str, WeightRef], ref: WeightRef) -> None:
@@ -110,11 +140,11 @@ class Flattening:
 
     # ---- ops ---------------------------------------------------------------------------------------------------------
 
-    def write(self, nodes: Sequence[Node], frame: Frame) -> None:
-        """Append the ops of ``nodes``, whose names are defined in ``frame``, with everything inside them."""
-        explicit = [self._explicit(node.name) for node in nodes]
+    def write(self, body: Body, frame: Frame) -> None:
+        """Append the ops of ``body``, whose names are defined in ``frame``, with everything inside them."""
         names = frame.names
-        for index, node in enumerate(nodes):
+        explicit = body.names
+        for index, node in enumerate(body.nodes):
             try:
                 inputs = tuple([names[name] for name in node.inputs])
             except KeyError:
@@ -149,12 +179,8 @@ class Flattening:
                 )
             )
 
-    def _explicit(self, name: str) -> str:
-        """``name`` if it is still free: names the file gives come before names made up for nameless nodes."""
-        return name if name and self._names.claim(name) else ""
-
     def scope(self, node: Node, frame: Frame) -> tuple[str, ...]:
-        """A node's own scope; inside a function below the call's, inside a subgraph the surrounding op's if it has none."""
+        """A node's own scope; inside a function below the call's, in a subgraph the surrounding op's if it has none."""
         outer = frame.scope
         if not outer or node.scope[: len(outer)] == outer:
             return node.scope
@@ -212,12 +238,12 @@ class Flattening:
             return True
         for branch, graph in node.graphs:
             inner = below(branch)
-            nodes = self.open_graph(graph, inner)
+            body = self.open_graph(graph, inner)
             weights = {tensor.name for tensor in graph.initializer}
             for value in graph.input:
                 if value.name not in weights:
                     self.control("Entry", f"{name}/{branch}/{value.name}", (), inner.names[value.name], node, inner)
-            self.write(nodes, inner)
+            self.write(body, inner)
             self.outputs(graph, inner)
         return False
 
@@ -270,7 +296,8 @@ class Flattening:
                 if output not in inner.names:
                     self._define(output, inner)
         self.check_unpassed(node)
-        self.write(function.nodes, inner)
+        names = [inside.name if inside.name and self._names.claim(inside.name) else "" for inside in function.nodes]
+        self.write(Body(function.nodes, names), inner)
         for formal, output in zip(function.outputs, wanted, strict=False):
             value = inner.names[formal]
             if output and value and value != output:

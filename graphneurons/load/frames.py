@@ -46,7 +46,7 @@ class FreeNames:
         self._next: dict[str, int] = {}
 
     def take(self, name: str, prefix: str, otherwise: str = "") -> str:
-        """``name`` if it is free and not empty, else ``prefix/name`` (``otherwise`` replaces an empty or taken name)."""
+        """``name`` if it is free and not empty, else ``prefix/name`` (or ``prefix/otherwise`` if that is given)."""
         if name and name not in self._taken:
             self._taken.add(name)
             return name
@@ -67,6 +67,13 @@ class FreeNames:
         if name in self._taken:
             return False
         self._taken.add(name)
+        return True
+
+    def claim_all(self, names: Mapping[str, str]) -> bool:
+        """Take all of ``names`` if all are free, else none of them; says which."""
+        if not self._taken.isdisjoint(names):
+            return False
+        self._taken.update(names)
         return True
 
     def prefix(self, text: str) -> str:

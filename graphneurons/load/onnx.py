@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def _honest(path: str) -> Iterator[None]:
     try:
         yield
     except DecodeError:
-        raise LoadError("damaged: protobuf cannot parse its structure; download or export it again", file=path) from None
+        raise LoadError("damaged: protobuf cannot parse the structure; export it again", file=path) from None
     except UnicodeDecodeError as error:
         raise LoadError(f"a name in the file is not UTF-8 ({error.object[:40]!r})", file=path) from None
     except RecursionError:
@@ -69,10 +70,22 @@ def _honest(path: str) -> Iterator[None]:
         raise LoadError("the structure does not fit into memory", file=path) from None
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Millions of small objects are made and none is garbage: looking for cycles among them takes a third of it all."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 def _load(buffer: Buffer, path: str, directory: str | None) -> ModelGraph:
     import onnx
 
-    with _honest(path):
+    with _honest(path), _without_collector():
         try:
             skimmed = skim(buffer, path)
             model: Any = onnx.ModelProto.FromString(skimmed.structure)
@@ -103,11 +116,11 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
     flat.check(graph for info in model.training_info for graph in (info.initialization, info.algorithm))
     flat.check(graph for function in functions.values() for node in function.nodes for _, graph in node.graphs)
     frame = Frame(versions)
-    nodes = flat.open_graph(graph, frame)
+    body = flat.open_graph(graph, frame)
     inputs = tuple(
         value_of(info, info.name, tensors) for info in graph.input if frame.names[info.name] not in flat.weights
     )
-    flat.write(nodes, frame)
+    flat.write(body, frame)
     outputs = tuple(dict.fromkeys(flat.outputs(graph, frame)))
     ops = _sorted(flat.ops, [*flat.weights, *(value.name for value in inputs)], path, notices)
     externals.report_overlaps()
@@ -137,7 +150,9 @@ def _note_header(model: Any, skimmed: Skimmed, size: int, notices: Notices) -> d
     import onnx
 
     for name, at in skimmed.repeated:
-        notices.add("duplicate-field", name, f"given twice (again at byte {at}); protobuf merges them, counts may double")
+        notices.add(
+            "duplicate-field", name, f"given twice (again at byte {at}); protobuf merges both, counts may double"
+        )
     if size >= _TWO_GIB:
         notices.add("over-2gib", "", "the file is larger than 2 GiB; no runtime can load it, use external data")
     if not model.ir_version:
@@ -148,7 +163,7 @@ def _note_header(model: Any, skimmed: Skimmed, size: int, notices: Notices) -> d
     for opset in model.opset_import:
         domain = normal_domain(opset.domain)
         if domain in versions:
-            notices.add("duplicate-opset", domain or "ai.onnx", "the operator set is imported twice; the highest counts")
+            notices.add("duplicate-opset", domain or "ai.onnx", "imported twice; the highest version counts")
         versions[domain] = max(opset.version, versions.get(domain, 0))
     if not model.opset_import:
         notices.add("missing-opset", "", "the file imports no operator set")

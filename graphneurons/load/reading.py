@@ -179,7 +179,7 @@ def _dense(ref: WeightRef, storage: Sparse) -> numpy.ndarray:
         raise _error(ref, f"a sparse tensor of {ref.elements} elements is never made dense")
     values, indices = read(storage.values), read(storage.indices)
     flat = indices if indices.ndim == 1 else indices @ _strides(ref.shape)
-    if len(flat) and not (0 <= int(flat.min()) and int(flat.max()) < ref.elements):
+    if len(flat) and (int(flat.min()) < 0 or int(flat.max()) >= ref.elements):
         raise _error(ref, f"sparse indices lie outside shape {list(ref.shape)}")
     dense = numpy.zeros(ref.elements, dtype=values.dtype)
     dense[flat] = values

@@ -1,10 +1,10 @@
 """Which module of the original program an op comes from, as exporters record it. One normal form: attribute names.
 
 torch.onnx.export(dynamo=True) writes the metadata ``pkg.torch.onnx.name_scopes``:
-``"['', 'encoder', 'encoder.layers.0', 'linear']"``, whose last entry is the FX node and whose last but one is the dotted
-module path. The TorchScript exporter writes ``/encoder/layers.0/MatMul`` as the node name, and repeats containers that
-are called: ``/head/head.0/Gemm``. TensorFlow and Keras write ``model/dense_1/MatMul``. All become attribute names,
-outermost first: ``("encoder", "layers", "0")``.
+``"['', 'encoder', 'encoder.layers.0', 'linear']"``, whose last entry is the FX node and whose last but one is the
+dotted module path. The TorchScript exporter writes ``/encoder/layers.0/MatMul`` as the node name, and repeats
+containers that are called: ``/head/head.0/Gemm``. TensorFlow and Keras write ``model/dense_1/MatMul``. All become
+attribute names, outermost first: ``("encoder", "layers", "0")``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def scope_of(name: str, metadata: dict[str, str]) -> tuple[str, ...]:
             return dotted(paths[-2]) if len(paths) > 1 else ()
     recorded = metadata.get(_NAMESPACE)
     if recorded and len(recorded) <= _LONGEST:
-        paths = [part.split(":", 1)[0].strip() for part in recorded.split("/")]
+        paths = tuple(part.split(":", 1)[0].strip() for part in recorded.split("/"))
         if len(paths) > 1:
             return dotted(paths[-2])
     return from_name(name)

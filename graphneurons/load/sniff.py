@@ -58,7 +58,7 @@ def _text(head: bytes) -> str | None:
     lowered = start[:512].lower()
     if lowered.startswith((b"<!doctype html", b"<html")) or b"<html" in lowered:
         return "a web page (HTML), probably an error or login page; download the model again"
-    if lowered.startswith(b"<?xml") or lowered.startswith(b"<net"):
+    if lowered.startswith((b"<?xml", b"<net")):
         return f"an XML file (OpenVINO keeps models so); {_EXPORT}"
     if start.startswith((b"ir_version:", b"opset_import", b"graph {", b"producer_name:", b"node {")):
         return "an ONNX model in protobuf text format; convert it to binary with onnx.save"

@@ -180,7 +180,8 @@ def _packed(entries: Any, dtype: DType) -> bytes:
         return struct.pack(f"<{len(entries)}{'f' if dtype.field == 'float_data' else 'd'}", *entries)
     if dtype.bits == 6:
         sixes = [entry & 63 for entry in entries] + [0] * (-len(entries) % 4)
-        groups = (sixes[i] | sixes[i + 1] << 6 | sixes[i + 2] << 12 | sixes[i + 3] << 18 for i in range(0, len(sixes), 4))
+        fours = zip(*[iter(sixes)] * 4, strict=True)
+        groups = (a | b << 6 | c << 12 | d << 18 for a, b, c, d in fours)
         return b"".join(group.to_bytes(3, "little") for group in groups)[: stored_bytes(len(entries), 6)]
     width = max(dtype.bits, 8)
     mask = (1 << width) - 1

@@ -1,9 +1,9 @@
 """Skims a ModelProto on the protobuf wire: cuts long weight data out, so that only the structure is parsed.
 
-Protobuf copies every byte it parses. Here the file is walked over a memory map, tag by tag, and the payload of every long
-``raw_data`` or packed typed field is replaced by a marker that says where it lies. What remains is handed to onnx's own
-parser. Pages that hold weights are never touched. A marker starts with a random nonce drawn per call, so that no file
-can forge one.
+Protobuf copies every byte it parses. Here the file is walked over a memory map, tag by tag, and the payload of every
+long ``raw_data`` or packed typed field is replaced by a marker that says where it lies. What remains is handed to
+onnx's own parser. Pages that hold weights are never touched. A marker starts with a random nonce drawn per call, so
+that no file can forge one.
 
 Field numbers are those of onnx.proto (ModelProto, GraphProto, NodeProto, AttributeProto, TensorProto, FunctionProto,
 TrainingInfoProto, SparseTensorProto); encoding after https://protobuf.dev/programming-guides/encoding/.
@@ -15,11 +15,11 @@ import secrets
 import struct
 from dataclasses import dataclass
 from mmap import mmap
-from typing import NoReturn, Union
+from typing import NoReturn
 
 from graphneurons.errors import LoadError
 
-Buffer = Union[bytes, mmap]
+Buffer = bytes | mmap
 
 LONG = 1024
 """Data of fewer bytes than this is left where it is: it costs less than a page."""
@@ -127,8 +127,8 @@ def _encoded(value: int) -> bytes:
 def skim(buffer: Buffer, path: str) -> Skimmed:
     """Cut long weight data out of the ModelProto in ``buffer``.
 
-    Raises `LoadError` where the bytes are not well-formed protobuf as far as they are walked (short submessages are left
-    to the parser), nested deeper than `DEEPEST`, or hold more structure than `MOST_STRUCTURE` bytes.
+    Raises `LoadError` where the bytes are not well-formed protobuf as far as they are walked (short submessages are
+    left to the parser), nested deeper than `DEEPEST`, or hold more structure than `MOST_STRUCTURE` bytes.
     """
     try:
         return _skim(buffer, path)
