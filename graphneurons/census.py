@@ -112,11 +112,17 @@ def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
 def _lookups(groups: Sequence[Group]) -> tuple[Lookup, ...]:
     lookups = []
     for name, (op, found) in zip(_ids(groups), groups, strict=True):
-        label = found[0].label
-        rows = label.size("lookup") if label else 0
-        width = label.size("neuron", "shared") if label else 0
+        rows, width = _extent(found)
         lookups.append(Lookup(name, op.scope, op_ref(op), rows, width, _weights(found)))
     return tuple(lookups)
+
+
+def _extent(found: Sequence[Use]) -> tuple[int, int]:
+    """Rows and width of a table: the sizes of its lookup axes, and of all others."""
+    rows = width = 1
+    for axis in found[0].weight.axes if found[0].weight else ():
+        rows, width = (rows * axis.size, width) if axis.role == "lookup" else (rows, width * axis.size)
+    return rows, width
 
 
 def _modulators(groups: Sequence[Group], resolution: Resolution) -> tuple[Modulator, ...]:

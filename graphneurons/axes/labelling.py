@@ -150,17 +150,21 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
     Raises `NoRule` where a stored axis is no product of the operand's factors.
     """
     if strand.untouched and strand.present.is_constant:
-        axes = tuple(
+        untouched = tuple(
             _axis(size, [Factor(name, label.sizes[name], label.roles[name]) for name in names])
             for size, names in zip(strand.ref.shape, label.axes, strict=True)
         )
-        return WeightUse(strand.ref, index, axes)
+        return WeightUse(strand.ref, index, untouched)
     places = _places(strand.present)
     stored: list[Axis] = []
     part: list[tuple[int, int]] = []
     for axis, plane in enumerate(strand.coordinates):
         size = strand.ref.shape[axis]
         data = _chosen(plane, places)
+        if axis in strand.picked and "synapse" not in label.roles.values():
+            stored.append(Axis(size, "lookup", (Factor("row", size, "lookup"),)))
+            part.append((0, size))
+            continue
         stored.append(_stored_axis(size, data, label, places))
         part.append((int(data.min()), int(data.max()) + 1) if data.size and data.min() >= 0 else (0, size))
     whole = all(piece == (0, size) for piece, size in zip(part, strand.ref.shape, strict=True))
@@ -206,6 +210,10 @@ def _stored_axis(size: int, data: Integers, label: OperandLabel, places: Mapping
         rebuilt = rebuilt + (line - line.reshape(-1)[0])
         steps.extend(_digits(line.reshape(-1), label, axis, places.get(axis)))
     if len(varying) > 1 and not np.array_equal(rebuilt + data.reshape(-1)[0], data):
+        names = [name for axis in varying for name in label.axes[axis]]
+        roles = {label.roles[name] for name in names}
+        if len(roles) == 1:
+            return _axis(size, [Factor(" ".join(names), _distinct(data), roles.pop())])
         raise NoRule(f"a stored axis of size {size} runs across several axes of the operand at once")
     steps.sort(key=lambda item: -item[0])
     return _axis(size, [factor for _, factor in steps])

@@ -19,7 +19,7 @@ from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Layout, Resolution, Unknown, payload
-from graphneurons.axes.rules.site import NoRule, Shape
+from graphneurons.axes.rules.site import NoRule, Shape, Site
 from graphneurons.graph import Filled, Op, WeightRef
 
 MOST_STRANDS = 64
@@ -36,7 +36,7 @@ class Strand:
 
     ``coordinates``: one plane per stored axis, the coordinate that stands at every place of the value (`MIXED` where
     several met); ``present``: 1 where the tensor is, 0 where padding or other tensors are; ``untouched``: shape and
-    order are those of the stored tensor; ``modulates``: None, or what it does to another constant (``quantization``,
+    order are those of the stored tensor; ``picked``: stored axes of which a list of indices picked rows; ``modulates``: None, or what it does to another constant (``quantization``,
     ``elementwise``); ``dequantized``: its integers were scaled to numbers.
     """
 
@@ -47,6 +47,7 @@ class Strand:
     untouched: bool = True
     modulates: str | None = None
     dequantized: bool = False
+    picked: frozenset[int] = frozenset()
 
     @property
     def is_numeric(self) -> bool:
@@ -170,12 +171,22 @@ def _laid_out(resolution: Resolution, op: Op, index: int, strand: Strand) -> lis
         row[index] = plane
         return row
 
+    picked = strand.picked | _picked(op, site, strand)
     present = move(site, given(strand.present, True), 0)
     coordinates = [move(site, given(plane, False), None) for plane in strand.coordinates]
     return [
-        replace(strand, present=there, coordinates=tuple(c[number] for c in coordinates), untouched=False)
+        replace(strand, present=there, coordinates=tuple(c[number] for c in coordinates), untouched=False, picked=picked)
         for number, there in enumerate(present)
     ]
+
+
+def _picked(op: Op, site: Site, strand: Strand) -> frozenset[int]:
+    """The stored axes that lie along the axis a Gather picks rows of."""
+    rank = site.rank(1)
+    if op.type != "Gather" or not rank:
+        return frozenset()
+    axis = site.axis(site.number("axis", 0), site.known_rank(0))
+    return frozenset(stored for stored, plane in enumerate(strand.coordinates) if plane.varies(axis))
 
 
 def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape, op: Op) -> Strand:

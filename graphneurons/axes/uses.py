@@ -145,7 +145,10 @@ def _parts(
         return
     for strand in strands:
         own = strand.modulates or kind
-        if own in ("bias", "normalisation") or strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric):
+        if own == "elementwise" and strand.picked and strand.is_numeric:
+            # Rows of a table picked by constant indices (positions): a lookup, though nothing of the input picks them.
+            yield strand, ("lookup", "lookup")
+        elif own in ("bias", "normalisation") or strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric):
             yield strand, (part, own)
 
 
@@ -155,7 +158,9 @@ def _told(use: Use, strand: Strand) -> Use:
     if label is None:
         return use
     if use.part == "modulator":
-        label = OperandLabel(label.axes, label.sizes, {name: "shared" for name in label.roles})
+        label = OperandLabel(label.axes, label.sizes, dict.fromkeys(label.roles, "shared"))
+    elif use.part == "lookup" and strand.picked:
+        label = OperandLabel(label.axes, label.sizes, dict.fromkeys(label.roles, "neuron"))
     try:
         weight = use_of(strand, label, use.operand)
     except (NoRule, TooLargeError) as error:

@@ -22,13 +22,13 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _silence()
+        silence()
         return BROKEN_PIPE
     except Exception as error:
         from graphneurons.cli.failing import report
 
         report(error, "")
-        _silence()
+        silence()
         return FAILED
 
 
@@ -61,8 +61,8 @@ def _invoke(arguments: Sequence[str]) -> int:
         return FAILED
 
 
-def _silence() -> None:
-    """Keeps the interpreter from writing the rest of a stream nobody reads, and from complaining that it cannot."""
+def silence() -> None:
+    """Keeps the interpreter from writing the rest to a standard output that fails, and from complaining about it."""
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
+from graphneurons.cli.running import BROKEN_PIPE, silence
 from graphneurons.errors import UsageError, printable
 
 
@@ -42,15 +43,22 @@ def screen(stream: TextIO | None) -> Screen:
 
 
 def emit(texts: Iterable[str]) -> None:
-    """Writes ``texts`` to standard output at once. Characters it cannot encode become escapes. Raises OSError."""
+    """Writes ``texts`` to standard output at once; characters it cannot encode become escapes.
+
+    Raises OSError, and SystemExit where nobody reads any more (``| head``): that is no error to talk about.
+    """
     if sys.stdout is None:
         raise OSError(errno.EBADF, "standard output is closed")
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    for text in texts:
-        sys.stdout.write(text)
-    sys.stdout.flush()
+    try:
+        for text in texts:
+            sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        raise SystemExit(BROKEN_PIPE) from None
 
 
 def check_target(path: str, inputs: Iterable[str] = ()) -> None:

@@ -20,23 +20,32 @@ def text(stored: bytes) -> str:
     return stored.decode("utf-8", errors="backslashreplace")
 
 
+def named(where: str, tensor: Any) -> str:
+    """``where``, with the name the tensor has of its own."""
+    return f"{where} ({tensor.name})" if tensor.name else where
+
+
 _VALUES: dict[int, Callable[[Any, Tensors, str], Attribute]] = {
     1: lambda attribute, tensors, where: float(attribute.f),
     2: lambda attribute, tensors, where: int(attribute.i),
     3: lambda attribute, tensors, where: text(attribute.s),
-    4: lambda attribute, tensors, where: tensors.weight(attribute.t, where, attribute.t.name or where),
+    4: lambda attribute, tensors, where: tensors.weight(
+        attribute.t, named(where, attribute.t), attribute.t.name or where
+    ),
     6: lambda attribute, tensors, where: tuple(attribute.floats),
     7: lambda attribute, tensors, where: tuple(attribute.ints),
     8: lambda attribute, tensors, where: tuple(text(piece) for piece in attribute.strings),
     9: lambda attribute, tensors, where: tuple(
-        tensors.weight(tensor, f"{where}[{index}]", tensor.name or f"{where}[{index}]")
+        tensors.weight(tensor, named(f"{where}[{index}]", tensor), tensor.name or f"{where}[{index}]")
         for index, tensor in enumerate(attribute.tensors)
     ),
     11: lambda attribute, tensors, where: tensors.sparse(
-        attribute.sparse_tensor, where, attribute.sparse_tensor.values.name or where
+        attribute.sparse_tensor,
+        named(where, attribute.sparse_tensor.values),
+        attribute.sparse_tensor.values.name or where,
     ),
     12: lambda attribute, tensors, where: tuple(
-        tensors.sparse(tensor, f"{where}[{index}]", tensor.values.name or f"{where}[{index}]")
+        tensors.sparse(tensor, named(f"{where}[{index}]", tensor.values), tensor.values.name or f"{where}[{index}]")
         for index, tensor in enumerate(attribute.sparse_tensors)
     ),
     13: lambda attribute, tensors, where: "",

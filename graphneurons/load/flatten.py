@@ -160,8 +160,10 @@ class Flattening:
             if called is not None and self._affordable(called, node, frame):
                 self._call(called, node, name, inputs, attributes, frame)
                 continue
-            if node.graphs and self._entered(node, name, inputs, attributes, frame):
+            if (node.graphs or node.type in HANDLERS) and self._entered(node, name, inputs, attributes, frame):
                 continue
+            if node.overload:
+                self._no_overload(node)
             version = frame.versions.get(node.domain)
             if version is None:
                 version = 0
@@ -210,11 +212,23 @@ class Flattening:
         shown = domain or "ai.onnx"
         self.notices.add("undeclared-domain", shown, "the file imports no operator set of this domain")
 
+    def _no_overload(self, node: Node) -> None:
+        if (node.domain, node.type, node.overload) not in self._functions:
+            self.notices.add(
+                "unknown-overload", node.label, f"the file has no overload {node.overload!r} of {node.type}"
+            )
+
     def _attributes(self, node: Node, frame: Frame) -> Mapping[str, Attribute]:
         """Attributes of a function's node with those of the call filled in; one the call omits is left out."""
-        given = {name: frame.bound[source] for name, source in node.references if source in frame.bound}
         if not frame.in_function:
             self.tensors.refuse(node.label, "an attribute refers to a function's, but the node is in no function")
+        given = {}
+        for name, source in node.references:
+            if source in frame.bound:
+                given[name] = frame.bound[source]
+            else:
+                message = f"its attribute {name} is to come from {source!r} of the call {frame.prefix}, which has none"
+                self.notices.add("attribute-not-given", node.label, message)
         return {**node.attributes, **given}
 
     def _entered(
@@ -285,6 +299,8 @@ class Flattening:
         )  # fmt: skip
         if inner.depth > DEEPEST:
             self.tensors.refuse(node.label, f"subgraphs and functions are nested more than {DEEPEST} deep")
+        if len(inputs) < len(function.inputs):
+            self.notices.add("input-not-given", node.label, f"{function.name} is called with too few inputs")
         inner.names.update(dict.fromkeys(function.inputs, ""))
         inner.names.update(zip(function.inputs, inputs, strict=False))
         wanted = [frame.names[output] for output in node.outputs]

@@ -108,7 +108,8 @@ def _sizes(bodies: Mapping[Key, tuple[int, Counter[Key]]], path: str) -> dict[Ke
                 open_now.add(key)
                 for called in calls:
                     if called in open_now:
-                        raise LoadError("the function calls itself; no runtime can run it", file=path, where=label(key))
+                        what = "calls itself" + (f" through {label(key)}" if key != called else "")
+                        raise LoadError(f"the function {what}; no runtime can run it", file=path, where=label(called))
                     if called not in sizes:
                         stack.append(called)
                 if stack[-1] != key:

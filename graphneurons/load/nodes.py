@@ -32,7 +32,8 @@ class Node(NamedTuple):
     def label(self) -> str:
         """What a message calls it."""
         output = next(filter(None, self.outputs), "")
-        return self.name or (f"{self.type} node that makes {output}" if output else f"{self.type} node without a name")
+        made = f" (makes {output})" if output and output != self.name else ""
+        return f"{self.name or self.type}{made}"
 
 
 def normal_domain(domain: str) -> str:
@@ -68,11 +69,11 @@ def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
     met: set[str] = set()
     for proto in protos:
         name = intern(proto.name)
-        where = f"{node.name or next(filter(None, node.outputs), node.type)}.{name}"
+        where = f"{node.label}.{name}"
         if not name:
             tensors.refuse(node.label, "an attribute has no name")
         if name in met:
-            tensors.refuse(where, "the attribute is given twice")
+            tensors.refuse(where, "the attribute is given twice; which one counts is not defined")
         met.add(name)
         if proto.ref_attr_name:
             references.append((name, proto.ref_attr_name))

@@ -122,6 +122,11 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
     )
     flat.write(body, frame)
     outputs = tuple(dict.fromkeys(flat.outputs(graph, frame)))
+    for value in inputs:
+        if not value.dtype:
+            notices.add("input-without-type", value.name, "the file does not say what this input is")
+    if not flat.ops and not outputs:
+        notices.add("empty-graph", "", "the graph has no ops and no outputs")
     ops = _sorted(flat.ops, [*flat.weights, *(value.name for value in inputs)], path, notices)
     externals.report_overlaps()
     info = ModelInfo(
@@ -140,7 +145,8 @@ def _sorted(ops: list[Op], known: list[str], path: str, notices: Notices) -> tup
         return tuple(ops)
     ordered = topological(ops)
     if isinstance(ordered, Op):
-        raise LoadError("the op needs its own result: the graph has a cycle", file=path, where=ordered.name)
+        what = f"the op needs its own result {ordered.output!r}: the graph has a cycle"
+        raise LoadError(what, file=path, where=ordered.name)
     notices.add("unsorted-nodes", unsorted.name, "nodes are not in the order they run; runtimes refuse this file")
     return ordered
 
@@ -157,14 +163,15 @@ def _note_header(model: Any, skimmed: Skimmed, size: int, notices: Notices) -> d
         notices.add("over-2gib", "", "the file is larger than 2 GiB; no runtime can load it, use external data")
     if not model.ir_version:
         notices.add("missing-ir-version", "", "the file declares no IR version")
-    elif model.ir_version > onnx.IR_VERSION:
-        notices.add("future-ir-version", "", f"IR version {model.ir_version} is newer than the installed onnx knows")
     versions: dict[str, int] = {}
     for opset in model.opset_import:
         domain = normal_domain(opset.domain)
         if domain in versions:
             notices.add("duplicate-opset", domain or "ai.onnx", "imported twice; the highest version counts")
         versions[domain] = max(opset.version, versions.get(domain, 0))
+    for domain, version in versions.items():
+        if version < 1:
+            notices.add("impossible-opset", domain or "ai.onnx", f"operator set {version} does not exist")
     if not model.opset_import:
         notices.add("missing-opset", "", "the file imports no operator set")
     newest = onnx.defs.onnx_opset_version()

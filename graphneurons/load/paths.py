@@ -15,7 +15,8 @@ from graphneurons.errors import LoadError
 
 _LONGEST = 4096
 _LONGEST_COMPONENT = 255
-_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
+# On Windows `C:name` too leaves the folder: it means the folder drive C is at.
+_SCHEME = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:/" if os.name != "nt" else r"^[A-Za-z][A-Za-z0-9+.-]*:")
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
@@ -47,8 +48,8 @@ def open_model(path: str) -> int:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        advice = "; name the .onnx file in it" if stat.S_ISDIR(mode) else "; give a model file"
-        raise LoadError(f"this is {kind_of(mode)}{advice}", file=path)
+        advice = "name the .onnx file in it" if stat.S_ISDIR(mode) else "give a model file"
+        raise LoadError(f"this is {kind_of(mode)}, not a regular file; {advice}", file=path)
     return descriptor
 
 
@@ -64,9 +65,9 @@ def _why(path: str, error: OSError | ValueError) -> str:
     if error.errno == errno.EACCES:
         return "no permission to read the file"
     if error.errno == errno.EISDIR or os.path.isdir(path):
-        return "this is a directory; name the .onnx file in it"
+        return "this is a directory, not a regular file; name the .onnx file in it"
     if error.errno == errno.ENXIO:
-        return "this is a socket or device; give a model file"
+        return "this is a socket or device, not a regular file; give a model file"
     return f"the file cannot be opened ({error.strerror or error})"
 
 
@@ -74,12 +75,14 @@ def components(location: str) -> list[str]:
     """The path components of an external data location, proved to name something below the model's folder.
 
     Raises `RefusedError` for everything else (onnx.proto: a relative POSIX path): absolute paths, ``..``, backslashes,
-    drive letters, URLs, NUL, empty or overlong names, names of directories.
+    drive letters, URLs, control characters, empty or overlong names, names of directories.
     """
     if not location:
         raise RefusedError("names no file")
     if "\0" in location:
         raise RefusedError("holds a NUL character")
+    if any(ord(character) < 32 or ord(character) == 127 for character in location):
+        raise RefusedError("holds a control character")
     if len(os.fsencode(location)) > _LONGEST:
         raise RefusedError(f"is longer than {_LONGEST} bytes")
     if location.startswith("/"):

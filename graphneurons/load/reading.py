@@ -178,7 +178,7 @@ def _dense(ref: WeightRef, storage: Sparse) -> numpy.ndarray:
     if ref.elements > _DENSE_LIMIT:
         raise _error(ref, f"a sparse tensor of {ref.elements} elements is never made dense")
     values, indices = read(storage.values), read(storage.indices)
-    flat = indices if indices.ndim == 1 else indices @ _strides(ref.shape)
+    flat = indices if indices.ndim == 1 else indices @ strides(ref.shape)
     if len(flat) and (int(flat.min()) < 0 or int(flat.max()) >= ref.elements):
         raise _error(ref, f"sparse indices lie outside shape {list(ref.shape)}")
     dense = numpy.zeros(ref.elements, dtype=values.dtype)
@@ -186,7 +186,8 @@ def _dense(ref: WeightRef, storage: Sparse) -> numpy.ndarray:
     return dense.reshape(ref.shape)
 
 
-def _strides(shape: tuple[int, ...]) -> numpy.ndarray:
+def strides(shape: tuple[int, ...]) -> numpy.ndarray:
+    """Elements from one index to the next, per axis, of a dense tensor in row-major order."""
     import numpy
 
     return numpy.array([*numpy.cumprod((1, *shape[:0:-1]))[::-1]][: len(shape)], dtype=numpy.int64)

@@ -38,7 +38,9 @@ def looks_like(head: bytes) -> str | None:
         found = next((words for mark, words in _ZIPS if mark in head), None)
         return f"{found}; {_EXPORT}" if found else "a zip archive; unpack it and give the .onnx file inside"
     if head[4:8] == b"TFL3":
-        return f"a TensorFlow Lite model; {_EXPORT}"
+        return f"a TensorFlow Lite (TFLite) model; {_EXPORT}"
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it and give the .onnx file inside"
     if head[4:8] == b"ORTM":
         return "a model in onnxruntime's ORT format; give the .onnx file it was made from"
     for prefix, words in _PREFIXES:

@@ -21,7 +21,7 @@ def check_indices(tensors: Tensors, indices: WeightRef, shape: tuple[int, ...], 
     """
     import numpy
 
-    from graphneurons.load.reading import decoded, read
+    from graphneurons.load.reading import decoded, read, strides
 
     size = indices.elements * 8
     if not size or size > min(_MOST_BYTES, left):
@@ -41,4 +41,7 @@ def check_indices(tensors: Tensors, indices: WeightRef, shape: tuple[int, ...], 
     table = found if found.ndim == 2 else found[:, None]
     if bool(((table < 0) | (table >= limits)).any()):
         tensors.refuse(where, f"sparse indices lie outside shape {list(shape)}")
+    flat = found if found.ndim == 1 else found @ strides(shape)
+    if bool((flat[1:] <= flat[:-1]).any()):
+        tensors.refuse(where, "sparse indices are not in ascending order, or one comes twice")
     return left - size

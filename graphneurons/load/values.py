@@ -7,7 +7,7 @@ from typing import Any
 
 from graphneurons.graph import Dim, Value
 from graphneurons.load.dtypes import DTYPES
-from graphneurons.load.tensors import HIGHEST_RANK, Tensors
+from graphneurons.load.tensors import HIGHEST_RANK, MOST_ELEMENTS, Tensors
 
 _OTHERS: dict[str | None, Callable[[Any], str]] = {
     "sequence_type": lambda proto: "sequence",
@@ -22,7 +22,8 @@ def value_of(info: Any, name: str, tensors: Tensors) -> Value:
     """The declaration ``info`` under the flattened ``name``.
 
     ``dtype`` is ``sequence``, ``map``, ``optional`` or ``opaque`` for what is no tensor, and empty where nothing is
-    declared. A negative size means "not known" to some exporters and is read as that. Raises `LoadError`.
+    declared. A negative size means "not known" to some exporters and is read as that, with a notice; a shape of more than
+    64 axes is no shape any tensor can have, and is left out. Raises `LoadError` for an unknown data type.
     """
     kind = info.type.WhichOneof("value")
     other = _OTHERS.get(kind)
@@ -33,16 +34,17 @@ def value_of(info: Any, name: str, tensors: Tensors) -> Value:
     if number and number not in DTYPES:
         tensors.refuse(info.name, f"data type {number} is not one that ONNX defines")
     shape: tuple[Dim, ...] | None = None
-    if tensor.HasField("shape"):
-        if len(tensor.shape.dim) > HIGHEST_RANK:
-            tensors.refuse(info.name, f"rank {len(tensor.shape.dim)} is more than any runtime takes ({HIGHEST_RANK})")
-        shape = tuple(_dim(dim) for dim in tensor.shape.dim)
+    if tensor.HasField("shape") and len(tensor.shape.dim) <= HIGHEST_RANK:
+        shape = tuple(_dim(dim, info.name, tensors) for dim in tensor.shape.dim)
     return Value(name, DTYPES[number].name if number else "", shape)
 
 
-def _dim(dim: Any) -> Dim:
+def _dim(dim: Any, name: str, tensors: Tensors) -> Dim:
     if dim.HasField("dim_value"):
         size: int = dim.dim_value
-        return size if size >= 0 else None
-    name: str = dim.dim_param
-    return name or None
+        if 0 <= size <= MOST_ELEMENTS:
+            return size
+        tensors.notices.add("impossible-size", name, f"declares the size {size}, which is read as not known")
+        return None
+    symbol: str = dim.dim_param
+    return symbol or None

@@ -47,7 +47,7 @@ def qmoe(site: Site) -> str:
         raise NoRule("the shapes of the experts are not known")
     if pack > 1 and first[2] != second[2]:
         raise NoRule(
-            f"its weights pack {first[2] * pack} and {second[2] * pack} synapses per neuron, and a rule counts one number"
+            f"its weights pack {first[2] * pack} and {second[2] * pack} synapses per neuron; a rule counts one number"
         )
     inputs, hidden = ("x", "y") if pack > 1 else ("i", "u")
     tokens, router = _tokens(site)
