@@ -1,0 +1,60 @@
+"""Real models, exported here, checked element by element against what PyTorch's own modules say is out and in."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+import graphneurons
+from graphneurons.analysis import Analysis
+from tests.zoo.architectures import ZOO
+from tests.zoo.comparing import Comparison, stored_tensors
+from tests.zoo.exporting import IMPOSSIBLE, How, export
+from tests.zoo.truth import Codebook, folded
+
+CASES = [(name, how) for name in ZOO for how in ("dynamo", "legacy") if (name, how) not in IMPOSSIBLE]
+
+
+UNROLLED = {("rnn_bi_2", "dynamo"), ("rnn_no_bias", "dynamo")}
+"""The dynamo exporter has no RNN op: it writes every step as two linears and a sum."""
+
+
+@cache
+def codebook(name: str, how: How) -> Codebook:
+    if name == "weight_norm":
+        return Codebook(folded(ZOO[name].module()), tolerance=4)
+    return Codebook(ZOO[name].module(), unrolled=(name, how) in UNROLLED)
+
+
+@cache
+def analysis(name: str, how: How) -> Analysis:
+    return graphneurons.analyze(export(name, how))
+
+
+def problems(name: str, how: How) -> list[str]:
+    comparison = Comparison(analysis(name, how), codebook(name, how), stored_tensors(export(name, how)))
+    return comparison.problems(ZOO[name].unused, ZOO[name].foreign)
+
+
+@pytest.mark.parametrize(("name", "how"), CASES)
+def test_every_weight_has_the_roles_its_module_gives_it(name: str, how: How) -> None:
+    assert problems(name, how) == []
+
+
+@pytest.mark.parametrize(("name", "how"), CASES)
+def test_totals_are_those_of_the_modules(name: str, how: How) -> None:
+    totals = analysis(name, how).totals
+    assert (totals.neurons, totals.synapses) == codebook(name, how).totals()
+
+
+@pytest.mark.parametrize(("name", "how"), CASES)
+def test_nearly_every_element_is_labelled(name: str, how: How) -> None:
+    found = analysis(name, how)
+    assert found.totals.labelled_share > 0.995, [(each.name, each.shape, each.reason) for each in found.unlabelled]
+
+
+@pytest.mark.parametrize(("name", "how"), IMPOSSIBLE)
+def test_what_cannot_be_exported_still_cannot(name: str, how: How) -> None:
+    with pytest.raises(Exception, match=IMPOSSIBLE[name, how]):
+        export(name, how)
