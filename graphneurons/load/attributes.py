@@ -22,7 +22,7 @@ def text(stored: bytes) -> str:
 
 def named(where: str, tensor: Any) -> str:
     """``where``, with the name the tensor has of its own."""
-    return f"{where} ({tensor.name})" if tensor.name else where
+    return f"{where} ({tensor.name!s})" if tensor.name else where
 
 
 _VALUES: dict[int, Callable[[Any, Tensors, str], Attribute]] = {

@@ -66,13 +66,15 @@ class Externals:
     def _given(self, entries: Iterable[Any], where: str) -> dict[str, str]:
         given: dict[str, str] = {}
         for entry in entries:
-            key = entry.key
+            key, value = entry.key, entry.value
+            if not isinstance(key, str) or not isinstance(value, str):
+                self._refuse(where, f"external data {key!r}: {value!r} is not UTF-8")
             if key in given:
                 self._refuse(where, f"external data gives {key!r} twice")
             if key not in _KEYS:
                 self._notices.add("external-key", where, f"unknown external data key {key!r} is ignored")
                 continue
-            given[key] = entry.value
+            given[key] = value
         return given
 
     def _number(self, given: dict[str, str], key: str, otherwise: int, where: str) -> int:

@@ -57,11 +57,13 @@ class Flattening:
         given = given or {}
         frame.names.update(given)
         stored = self._initializers(graph)
-        inputs = [value.name for value in graph.input]
+        inputs = [self.tensors.text(value.name, "a graph input") for value in graph.input]
         made: dict[str, str] = {}
         outputs = 0
         for proto in graph.node:
             for name in proto.output:
+                if type(name) is not str:
+                    self.tensors.text(name, "a node's output")
                 if name:
                     made[name] = name
                     outputs += 1
@@ -127,13 +129,13 @@ class Flattening:
         inputs = graph.input if frame.parent is not None else ()
         for infos in (graph.value_info, graph.output, inputs):
             for info in infos:
-                name = frame.names.get(info.name)
+                name = frame.names.get(self.tensors.text(info.name, "a value"))
                 if name and name not in self.declared and name not in self.weights:
                     self.declared[name] = value_of(info, name, self.tensors)
 
     def resolve(self, name: str, frame: Frame, reader: str) -> str:
         """The flat name of ``name``. Raises `LoadError` naming ``reader`` if nothing defines it."""
-        found = frame.find(name)
+        found = frame.find(self.tensors.text(name, reader))
         if found is None:
             self.tensors.refuse(reader, _NO_SOURCE.format(name=name))
         return found
@@ -265,7 +267,7 @@ class Flattening:
         """The flat names of a graph's outputs. Raises `LoadError` for one that is never made."""
         found = []
         for output in graph.output:
-            name = frame.find(output.name)
+            name = frame.find(self.tensors.text(output.name, "a graph output"))
             if not name:
                 self.tensors.refuse(output.name or frame.prefix or "the graph", "this output is never made")
             found.append(name)

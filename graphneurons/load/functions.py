@@ -36,10 +36,19 @@ def key_of(proto: Any) -> Key:
     return normal_domain(proto.domain), proto.name, proto.overload
 
 
+def _check_texts(proto: Any, tensors: Tensors) -> None:
+    for stored in (proto.domain, proto.name, proto.overload, *proto.input, *proto.output, *proto.attribute):
+        tensors.text(stored, "a function")
+    for node in proto.node:
+        for stored in (*node.input, *node.output):
+            tensors.text(stored, "a function's node")
+
+
 def read_functions(protos: Iterable[Any], tensors: Tensors) -> dict[Key, Function]:
     """Every function of the file. Raises `LoadError` on functions that are malformed, given twice or recursive."""
     found: dict[Key, Any] = {}
     for proto in protos:
+        _check_texts(proto, tensors)
         key = key_of(proto)
         if not proto.name:
             tensors.refuse("a function without a name", "functions must be named")
@@ -67,8 +76,15 @@ def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
             tensors.refuse(where, f"its output {name!r} is never made")
     defaults: dict[str, Attribute] = {}
     for attribute in proto.attribute_proto:
-        at = f"{where}.{attribute.name}"
-        defaults[attribute.name] = value_of(attribute, kind_of(attribute, tensors, at), tensors, at)
+        name = tensors.text(attribute.name, where)
+        at = f"{where}.{name}"
+        defaults[name] = value_of(attribute, kind_of(attribute, tensors, at), tensors, at)
+    declared = {*proto.attribute, *defaults}
+    for node in nodes:
+        for name, source in node.references:
+            if source not in declared:
+                message = f"its attribute {name} refers to {source!r}, which {where} does not declare"
+                tensors.notices.add("undeclared-attribute", node.label, message)
     versions = {normal_domain(opset.domain): opset.version for opset in proto.opset_import}
     return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, size)
 

@@ -45,21 +45,32 @@ def normal_domain(domain: str) -> str:
 
 def read_node(proto: Any, tensors: Tensors) -> Node:
     """The record of ``proto``. Raises `LoadError` where it has no op type or a malformed attribute."""
-    kind = intern(proto.op_type)
-    name: str = proto.name
+    name = proto.name
+    kind = proto.op_type
+    domain = proto.domain
+    overload = proto.overload
+    if not (type(name) is type(kind) is type(domain) is type(overload) is str):
+        for stored in (name, kind, domain, overload):
+            tensors.text(stored, "a node")
+    kind = intern(kind)
     outputs = tuple(proto.output)
     if not kind:
         tensors.refuse(name or "a node without a name", "the node has no op type")
-    domain: str = proto.domain
     if domain:
         domain = intern(normal_domain(domain))
     metadata = proto.metadata_props
-    scope = scope_of(name, {entry.key: entry.value for entry in metadata}) if metadata else from_name(name)
+    scope = scope_of(name, _texts(metadata)) if metadata else from_name(name)
     attributes = proto.attribute
     if not attributes:
-        return Node(kind, domain, proto.overload, name, tuple(proto.input), outputs, NOTHING, scope)
-    plain = Node(kind, domain, proto.overload, name, tuple(proto.input), outputs, NOTHING, scope)
+        return Node(kind, domain, overload, name, tuple(proto.input), outputs, NOTHING, scope)
+    plain = Node(kind, domain, overload, name, tuple(proto.input), outputs, NOTHING, scope)
     return _with_attributes(plain, attributes, tensors)
+
+
+def _texts(metadata: Any) -> dict[str, str]:
+    """Metadata entries; what is not UTF-8 there names nothing and is passed over."""
+    entries = ((entry.key, entry.value) for entry in metadata)
+    return {key: value for key, value in entries if isinstance(key, str) and isinstance(value, str)}
 
 
 def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
@@ -68,7 +79,7 @@ def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
     references: list[tuple[str, str]] = []
     met: set[str] = set()
     for proto in protos:
-        name = intern(proto.name)
+        name = intern(tensors.text(proto.name, node.label))
         where = f"{node.label}.{name}"
         if not name:
             tensors.refuse(node.label, "an attribute has no name")
@@ -76,7 +87,7 @@ def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
             tensors.refuse(where, "the attribute is given twice; which one counts is not defined")
         met.add(name)
         if proto.ref_attr_name:
-            references.append((name, proto.ref_attr_name))
+            references.append((name, tensors.text(proto.ref_attr_name, where)))
             continue
         kind = kind_of(proto, tensors, where)
         if kind == GRAPH:

@@ -109,6 +109,8 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
     notices = Notices()
     externals = Externals(path, directory, notices)
     tensors = Tensors(path, buffer, skimmed, notices, externals, in_memory=directory is None)
+    for stored in (model.producer_name, model.producer_version, *(opset.domain for opset in model.opset_import)):
+        tensors.text(stored, "the header")
     versions = _note_header(model, skimmed, len(buffer), notices)
     functions = read_functions(model.functions, tensors)
     _note_shadows(model, notices)

@@ -42,13 +42,20 @@ class Tensors:
     def refuse(self, where: str, what: str) -> NoReturn:
         raise LoadError(what, file=self.path, where=where)
 
+    def text(self, stored: str | bytes, where: str) -> str:
+        """A string of the file. The parser hands over bytes where they are not UTF-8: that raises `LoadError`."""
+        if type(stored) is not str:
+            self.refuse(where, f"a name in the file is not UTF-8 ({stored[:40]!r}); protobuf strings must be")
+        return stored
+
     def weight(self, tensor: Any, where: str, name: str = "") -> WeightRef:
         """The reference to ``tensor``, called ``name`` or else by its own name. Raises `LoadError` naming ``where``."""
+        own = self.text(tensor.name, "a tensor")
         dtype = self._dtype(tensor.data_type, where)
         shape = self.shape(tensor.dims, where)
         if tensor.HasField("segment"):
             self.refuse(where, "the tensor is stored in segments, which no runtime reads; export it whole")
-        return WeightRef(name or tensor.name, dtype.name, shape, self._storage(tensor, dtype, shape, where))
+        return WeightRef(name or own, dtype.name, shape, self._storage(tensor, dtype, shape, where))
 
     def sparse(self, tensor: Any, where: str, name: str = "") -> WeightRef:
         """The reference to a SparseTensorProto; its indices are checked where they are few enough to be read."""

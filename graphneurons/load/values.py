@@ -22,8 +22,8 @@ def value_of(info: Any, name: str, tensors: Tensors) -> Value:
     """The declaration ``info`` under the flattened ``name``.
 
     ``dtype`` is ``sequence``, ``map``, ``optional`` or ``opaque`` for what is no tensor, and empty where nothing is
-    declared. A negative size means "not known" to some exporters and is read as that, with a notice; a shape of more than
-    64 axes is no shape any tensor can have, and is left out. Raises `LoadError` for an unknown data type.
+    declared. A negative size means "not known" to some exporters and is read as that, with a notice; a shape of more
+    than 64 axes is no shape any tensor can have, and is left out. Raises `LoadError` for an unknown data type.
     """
     kind = info.type.WhichOneof("value")
     other = _OTHERS.get(kind)
@@ -46,5 +46,4 @@ def _dim(dim: Any, name: str, tensors: Tensors) -> Dim:
             return size
         tensors.notices.add("impossible-size", name, f"declares the size {size}, which is read as not known")
         return None
-    symbol: str = dim.dim_param
-    return symbol or None
+    return tensors.text(dim.dim_param, name) or None

@@ -51,6 +51,8 @@ _SINGULAR: dict[int, dict[int, str]] = {
 DATA_FIELDS = {
     4: "float_data", 5: "int32_data", 7: "int64_data", 9: "raw_data", 10: "double_data", 11: "uint64_data",
 }  # fmt: skip
+# Initializers are walked however short they are, so that data given twice is seen; protobuf would keep the last.
+_ALWAYS = {_GRAPH: 5 << 3 | 2}
 _UNPACKED = {_DATA: (0, 1, 5)}
 _MARK = struct.Struct("<BQQ")
 _RAW_DATA_TAG = b"\x4a"
@@ -85,7 +87,7 @@ class Skimmed:
 class _Frame:
     """A message that is being walked; ``slot`` is where its length goes once it is known what was cut inside."""
 
-    __slots__ = ("end", "kind", "length_bytes", "removed", "seen", "slot", "start")
+    __slots__ = ("cut", "end", "kind", "length_bytes", "removed", "seen", "slot", "start")
 
     def __init__(self, kind: int, start: int, end: int, slot: int, length_bytes: bytes) -> None:
         self.kind = kind
@@ -94,11 +96,14 @@ class _Frame:
         self.slot = slot
         self.length_bytes = length_bytes
         self.removed = 0
+        self.cut = False
         self.seen: set[int] | None = None
 
 
-def damaged(path: str, what: str, at: int) -> NoReturn:
-    raise LoadError(f"not a readable ONNX file: {what} at byte {at}; download or export it again", file=path)
+def damaged(path: str, what: str, at: int, where: str = "") -> NoReturn:
+    raise LoadError(
+        f"not a readable ONNX file: {what} at byte {at}; download or export it again", file=path, where=where
+    )
 
 
 def _varint(buffer: Buffer, position: int, path: str) -> tuple[int, int]:
@@ -143,7 +148,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
     top: set[tuple[int, int]] = set()
     frame = _Frame(_MODEL, 0, len(buffer), -1, b"")
     stack: list[_Frame] = []
-    children, least, end = _CHILDREN[_MODEL], 0, frame.end
+    children, least, end, always = _CHILDREN[_MODEL], 0, frame.end, -1
     position = pending = depth = fields = kept = 0
     while True:
         if position >= end:
@@ -166,6 +171,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
                 depth -= 1
             children, end = _CHILDREN[frame.kind], frame.end
             least = 0 if frame.kind in (_MODEL, _TENSOR) else LONG
+            always = _ALWAYS.get(frame.kind, -1)
             continue
         fields += 1
         if fields > MOST_FIELDS:
@@ -187,21 +193,21 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
                 stop = position + long_length
             if stop > end:
                 damaged(path, f"a field of {stop - position} bytes runs past the end of its {_NAMES[frame.kind]}", at)
-            if stop - position < least and tag > 7:
+            if stop - position < least and tag > 7 and tag != always:
                 position = stop
                 continue
             field = tag >> 3
             if not frame.kind:
                 top.add((field, wire))
             child = children.get(field)
-            if child is None:
+            if child is None or (child == _ATTRIBUTE and stop - position < LONG):
                 if not field:
                     damaged(path, "a field with number 0", at)
                 position = stop
                 continue
             if child == _DATA:
                 if stop > position:
-                    _once(frame, field, at, path)
+                    _once(buffer, frame, field, stop - position >= LONG, at, path)
                 if stop - position < LONG:
                     position = stop
                     continue
@@ -233,6 +239,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
             frame = _Frame(child, position, stop, len(pieces) - 1, length_bytes)
             children, end = _CHILDREN[child], stop
             least = 0 if child == _TENSOR else LONG
+            always = _ALWAYS.get(child, -1)
             continue
         field = tag >> 3
         if not frame.kind:
@@ -245,6 +252,8 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
             position += 4
         elif wire == 1:
             position += 8
+        elif wire == 3 and field not in children:
+            position = _skip_group(buffer, position, end, field, path)
         elif wire in (3, 4):
             damaged(path, "a protobuf group, which ONNX never uses,", at)
         else:
@@ -252,21 +261,73 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
         child = children.get(field)
         if child is not None:
             if wire not in _UNPACKED.get(child, ()) or field == 9:
-                damaged(path, f"field {field} of a {_NAMES[frame.kind]} with wire type {wire} instead of 2", at)
+                damaged(
+                    path,
+                    f"field {field} of a {_NAMES[frame.kind]} with wire type {wire} instead of 2",
+                    at,
+                    _tensor_name(buffer, frame, path),
+                )
             if frame.seen is None:
                 frame.seen = set()
             frame.seen.add(field)
     return Skimmed(b"".join(pieces), nonce, tuple(repeated), frozenset(top))
 
 
-def _once(frame: _Frame, field: int, at: int, path: str) -> None:
-    """A marker takes the place of ``raw_data``: a second data field beside it would go unnoticed, so it ends here."""
+def _skip_group(buffer: Buffer, position: int, end: int, field: int, path: str) -> int:
+    """Past the end of an unknown group (deprecated in protobuf, but a parser skips them)."""
+    groups = [field]
+    while groups:
+        at = position
+        tag, position = _varint(buffer, position, path)
+        wire, field = tag & 7, tag >> 3
+        if wire == 0:
+            _, position = _varint(buffer, position, path)
+        elif wire == 2:
+            length, position = _varint(buffer, position, path)
+            position += length
+        elif wire == 3:
+            groups.append(field)
+        elif wire == 4 and groups.pop() == field:
+            continue
+        elif wire in (1, 5):
+            position += 8 if wire == 1 else 4
+        else:
+            damaged(path, "a protobuf group that is not closed", at)
+        if position > end or len(groups) > DEEPEST:
+            damaged(path, "a protobuf group that is not closed", at)
+    return position
+
+
+def _once(buffer: Buffer, frame: _Frame, field: int, cut: bool, at: int, path: str) -> None:
+    """A marker takes the place of ``raw_data``: a second data field beside it would go unnoticed, so it ends here.
+
+    A short packed list in several pieces is left to the parser, which joins them.
+    """
     if frame.seen is None:
         frame.seen = set()
-    elif frame.seen:
+    elif frame.seen and (cut or field == 9 or frame.seen != {field} or frame.cut):
         both = " and ".join(DATA_FIELDS[seen] for seen in (*sorted(frame.seen), field))
-        raise LoadError(f"a tensor holds its data twice ({both}, at byte {at}); export the model again", file=path)
+        raise LoadError(
+            f"the tensor holds its data twice ({both}, at byte {at}); export the model again",
+            file=path,
+            where=_tensor_name(buffer, frame, path) or "a tensor without a name",
+        )
     frame.seen.add(field)
+    frame.cut = frame.cut or cut
+
+
+def _tensor_name(buffer: Buffer, frame: _Frame, path: str) -> str:
+    """The name of the tensor that is being walked, for messages; empty if it is no tensor, or none can be read."""
+    position = frame.start if frame.kind == _TENSOR else frame.end
+    while position < frame.end:
+        tag, position = _varint(buffer, position, path)
+        length = 8 if tag & 7 == 1 else 4
+        if tag & 7 in (0, 2):
+            length, position = _varint(buffer, position, path)
+        if tag == 8 << 3 | 2:
+            return buffer[position : min(position + length, frame.end)].decode("utf-8", errors="backslashreplace")
+        position += length if tag & 7 else 0
+    return ""
 
 
 def _too_much(path: str) -> NoReturn:
