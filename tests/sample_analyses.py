@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from graphneurons.analysis import (
     Analysis,
     Axis,
@@ -16,6 +18,7 @@ from graphneurons.analysis import (
     WeightUse,
 )
 from graphneurons.graph import Inline, ModelGraph, ModelInfo, Notice, WeightRef
+from graphneurons.wiring.records import Wiring
 
 ROLES: dict[str, Role] = {"n": "neuron", "s": "synapse", "g": "shared", "r": "lookup"}
 
@@ -90,7 +93,9 @@ def analysis(
         labelled + rest,
     )
     graph = ModelGraph(info, (), (), (), {})
-    return Analysis(info, totals, layers, lookups, modulators, unlabelled, notices, graph)
+    # Reports of analyses say nothing of wiring yet, so an empty one will do where an analysis has one at all.
+    wired = {"wiring": Wiring((), (), {})} if "wiring" in Analysis.__dataclass_fields__ else {}
+    return Analysis(info, totals, layers, lookups, modulators, unlabelled, notices, graph, **wired)
 
 
 def mixture() -> Analysis:
@@ -237,6 +242,4 @@ def hostile() -> Analysis:
         (Notice(name, name, name),),
     )
     info = ModelInfo(name, name, 10, ((name, 1),), 1)
-    return Analysis(
-        info, made.totals, made.layers, made.lookups, made.modulators, made.unlabelled, made.notices, made.graph
-    )
+    return replace(made, model=info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -141,11 +142,15 @@ def _texts(paths: Sequence[str], request: Request, on_screen: bool, failed: list
             count = f" ({number} of {len(paths)})" if len(paths) > 1 else ""
             with progress(f"analyzing {path}{count}"):
                 analysis = analysis_of(path, request.shapes, request.dims)
+                # The collector need not walk a large graph again and again while its report is written.
+                gc.freeze()
                 text = _rendered(analysis, request, on_screen, first=done == 0)
         except Exception as error:
             report(error, path)
             failed.append(path)
             continue
+        finally:
+            gc.unfreeze()
         for notice in analysis.notices:
             complain(": ".join(part for part in (path, notice.where, notice.message) if part), "warning")
         del analysis

@@ -46,13 +46,12 @@ ASCII = Glyphs("x", "-", "|", "|- ", "`- ", "|  ", "-", "...")
 
 def line(*parts: str | Span) -> Line:
     """A line of plain strings and styled spans, without the empty ones."""
-    spans = [(part, "") if isinstance(part, str) else part for part in parts]
-    return tuple(span for span in spans if span[0])
+    return tuple([span for span in [(part, "") if isinstance(part, str) else part for part in parts] if span[0]])
 
 
 def measure(spans: Iterable[Span]) -> int:
     """Terminal columns the spans take."""
-    return sum(cells(text) for text, _ in spans)
+    return sum([cells(text) for text, _ in spans])
 
 
 def plain(lines: Iterable[Line]) -> Iterator[str]:
