@@ -14,7 +14,7 @@ def load(path: str | os.PathLike[str]) -> ModelGraph:
     """
     from graphneurons.load.onnx import load_file
 
-    return load_file(os.fspath(path))
+    return load_file(os.fsdecode(path))
 
 
 def load_bytes(data: bytes, path: str = "<memory>") -> ModelGraph:

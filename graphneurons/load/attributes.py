@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphneurons.graph import Attribute
+from graphneurons.graph import Attribute, WeightRef
 from graphneurons.load.tensors import Tensors
 
 GRAPH, GRAPHS = 5, 10
@@ -25,32 +25,35 @@ def named(where: str, tensor: Any) -> str:
     return f"{where} ({tensor.name!s})" if tensor.name else where
 
 
-_VALUES: dict[int, Callable[[Any, Tensors, str], Attribute]] = {
-    1: lambda attribute, tensors, where: float(attribute.f),
-    2: lambda attribute, tensors, where: int(attribute.i),
-    3: lambda attribute, tensors, where: text(attribute.s),
-    4: lambda attribute, tensors, where: tensors.weight(
-        attribute.t, named(where, attribute.t), attribute.t.name or where
-    ),
-    6: lambda attribute, tensors, where: tuple(attribute.floats),
-    7: lambda attribute, tensors, where: tuple(attribute.ints),
-    8: lambda attribute, tensors, where: tuple(text(piece) for piece in attribute.strings),
-    9: lambda attribute, tensors, where: tuple(
-        tensors.weight(tensor, named(f"{where}[{index}]", tensor), tensor.name or f"{where}[{index}]")
+_VALUES: dict[int, Callable[[Any, Tensors, str, str], Attribute]] = {
+    1: lambda attribute, tensors, where, name: float(attribute.f),
+    2: lambda attribute, tensors, where, name: int(attribute.i),
+    3: lambda attribute, tensors, where, name: text(attribute.s),
+    4: lambda attribute, tensors, where, name: _tensor(attribute.t, tensors, where, name),
+    6: lambda attribute, tensors, where, name: tuple(attribute.floats),
+    7: lambda attribute, tensors, where, name: tuple(attribute.ints),
+    8: lambda attribute, tensors, where, name: tuple(text(piece) for piece in attribute.strings),
+    9: lambda attribute, tensors, where, name: tuple(
+        _tensor(tensor, tensors, f"{where}[{index}]", f"{name}[{index}]")
         for index, tensor in enumerate(attribute.tensors)
     ),
-    11: lambda attribute, tensors, where: tensors.sparse(
-        attribute.sparse_tensor,
-        named(where, attribute.sparse_tensor.values),
-        attribute.sparse_tensor.values.name or where,
-    ),
-    12: lambda attribute, tensors, where: tuple(
-        tensors.sparse(tensor, named(f"{where}[{index}]", tensor.values), tensor.values.name or f"{where}[{index}]")
+    11: lambda attribute, tensors, where, name: _sparse(attribute.sparse_tensor, tensors, where, name),
+    12: lambda attribute, tensors, where, name: tuple(
+        _sparse(tensor, tensors, f"{where}[{index}]", f"{name}[{index}]")
         for index, tensor in enumerate(attribute.sparse_tensors)
     ),
-    13: lambda attribute, tensors, where: "",
-    14: lambda attribute, tensors, where: (),
+    13: lambda attribute, tensors, where, name: "",
+    14: lambda attribute, tensors, where, name: (),
 }
+"""By attribute type. Type attributes (13, 14) say nothing of weights and are left empty."""
+
+
+def _tensor(tensor: Any, tensors: Tensors, where: str, name: str) -> WeightRef:
+    return tensors.weight(tensor, named(where, tensor), tensor.name or name)
+
+
+def _sparse(tensor: Any, tensors: Tensors, where: str, name: str) -> WeightRef:
+    return tensors.sparse(tensor, named(where, tensor.values), tensor.values.name or name)
 
 
 def kind_of(attribute: Any, tensors: Tensors, where: str) -> int:
@@ -65,9 +68,13 @@ def kind_of(attribute: Any, tensors: Tensors, where: str) -> int:
     return declared or (found[0] if found else 0)
 
 
-def value_of(attribute: Any, kind: int, tensors: Tensors, where: str) -> Attribute:
-    """The value of an attribute that is no subgraph; ``where`` names it as ``node.attribute``. Raises `LoadError`."""
+def value_of(attribute: Any, kind: int, tensors: Tensors, where: str, name: str) -> Attribute:
+    """The value of an attribute that is no subgraph.
+
+    ``where`` is what messages call the attribute, ``name`` what a tensor in it is called that has no name of its own.
+    Raises `LoadError`.
+    """
     convert = _VALUES.get(kind)
     if convert is None:
         tensors.refuse(where, f"attribute type {kind} is not one that ONNX defines")
-    return convert(attribute, tensors, where)
+    return convert(attribute, tensors, where, name)

@@ -62,6 +62,8 @@ def flatten_loop(
         return f"the body's {len(body.output)} outputs do not match"
     if not all(initial):
         return "a state has no initial value"
+    if _has_defaults(body):
+        return "an input of the body is an initializer too"
     inner = below("body")
     carried = _Carried(flat, node, name, body, 2, 1, initial, inner)
     for value in body.input[:2]:
@@ -99,6 +101,8 @@ def flatten_scan(
         return f"the body's {len(body.output)} outputs do not match"
     if not all(operands):
         return "an operand is left out"
+    if _has_defaults(body):
+        return "an input of the body is an initializer too"
     axes_in = _axes(attributes.get("scan_input_axes"), scanned)
     axes_out = _axes(attributes.get("scan_output_axes"), len(body.output) - states)
     if axes_in is None or axes_out is None:
@@ -184,14 +188,12 @@ def passed_through(graph: Any) -> dict[str, str]:
             copies.update(_unchanged(proto, bodies[0]) if bodies else {})
     resolved: dict[str, str] = {}
     for value in copies:
-        met = {value}
+        path: dict[str, None] = {}
         at = value
-        while (at := resolved.get(at) or copies.get(at, "")) and at not in met:
-            met.add(at)
-            if at not in copies:
-                break
-        if at and at not in copies:
-            resolved.update(dict.fromkeys(met - {at}, at))
+        while at in copies and at not in resolved and at not in path:
+            path[at] = None
+            at = copies[at]
+        resolved.update(dict.fromkeys(path, resolved.get(at, at)))
     return resolved
 
 
@@ -199,6 +201,11 @@ def _unchanged(proto: Any, body: Any) -> dict[str, str]:
     inner = passed_through(body)
     states = zip(proto.input[2:], proto.output, body.input[2:], body.output[1:], strict=False)
     return {after: before for before, after, value, back in states if inner.get(back.name, back.name) == value.name}
+
+
+def _has_defaults(body: Any) -> bool:
+    stored = {tensor.name for tensor in body.initializer} | {tensor.values.name for tensor in body.sparse_initializer}
+    return any(value.name in stored for value in body.input)
 
 
 def _axes(declared: Attribute | None, count: int) -> Sequence[int] | None:

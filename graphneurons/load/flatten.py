@@ -255,10 +255,10 @@ class Flattening:
         for branch, graph in node.graphs:
             inner = below(branch)
             body = self.open_graph(graph, inner)
-            weights = {tensor.name for tensor in graph.initializer}
             for value in graph.input:
-                if value.name not in weights:
-                    self.control("Entry", f"{name}/{branch}/{value.name}", (), inner.names[value.name], node, inner)
+                entry = inner.names[value.name]
+                if entry not in self.weights:
+                    self.control("Entry", f"{name}/{branch}/{value.name}", (), entry, node, inner)
             self.write(body, inner)
             self.outputs(graph, inner)
         return False
@@ -318,7 +318,9 @@ class Flattening:
         self.write(Body(function.nodes, names), inner)
         for formal, output in zip(function.outputs, wanted, strict=False):
             value = inner.names[formal]
-            if output and value and value != output:
+            if output and not value:
+                self.tensors.refuse(node.label, f"{function.name} returns its input {formal!r}, which is not given")
+            if output and value != output:
                 self.identity(f"{name}/{formal}", value, output, node, inner)
 
     def check_unpassed(self, node: Node) -> None:

@@ -78,7 +78,7 @@ def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
     for attribute in proto.attribute_proto:
         name = tensors.text(attribute.name, where)
         at = f"{where}.{name}"
-        defaults[name] = value_of(attribute, kind_of(attribute, tensors, at), tensors, at)
+        defaults[name] = value_of(attribute, kind_of(attribute, tensors, at), tensors, at, at)
     declared = {*proto.attribute, *defaults}
     for node in nodes:
         for name, source in node.references:

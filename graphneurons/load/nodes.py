@@ -95,7 +95,8 @@ def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
         elif kind == GRAPHS:
             graphs += ((f"{name}[{index}]", graph) for index, graph in enumerate(proto.graphs))
         elif kind:
-            values[name] = value_of(proto, kind, tensors, where)
+            own = node.name or next(filter(None, node.outputs), node.type)
+            values[name] = value_of(proto, kind, tensors, where, f"{own}.{name}")
         else:
             tensors.refuse(where, "the attribute has no value")
     return node._replace(attributes=values or NOTHING, graphs=tuple(graphs), references=tuple(references))

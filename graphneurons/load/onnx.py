@@ -60,7 +60,9 @@ def _honest(path: str) -> Iterator[None]:
 
     try:
         yield
-    except DecodeError:
+    except DecodeError as error:
+        if "MaxDepth" in str(error):
+            raise LoadError("messages are nested deeper than any protobuf library reads (100)", file=path) from None
         raise LoadError("damaged: protobuf cannot parse the structure; export it again", file=path) from None
     except UnicodeDecodeError as error:
         raise LoadError(f"a name in the file is not UTF-8 ({error.object[:40]!r})", file=path) from None

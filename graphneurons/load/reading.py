@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from graphneurons.errors import DataError, LoadError
-from graphneurons.graph import External, FileSlice, Filled, Inline, Sparse, Storage, WeightRef
+from graphneurons.graph import Absent, External, FileSlice, Filled, InMemory, Inline, Sparse, Storage, WeightRef
 from graphneurons.load.dtypes import BITS, DTYPES, stored_bytes, typed_entries
 from graphneurons.load.paths import RefusedError, open_inside, open_model
 
@@ -39,6 +39,11 @@ def read(ref: WeightRef, limit: int | None = None) -> numpy.ndarray:
     storage = ref.storage
     if isinstance(storage, Filled):
         return _filled(ref, storage)
+    if isinstance(storage, InMemory):
+        held: numpy.ndarray = storage.array()
+        return held
+    if isinstance(storage, Absent):
+        raise _error(ref, storage.why)
     if isinstance(storage, Sparse):
         return _dense(ref, storage)
     if ref.dtype == "string":
