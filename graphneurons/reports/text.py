@@ -133,10 +133,11 @@ def _number_columns(glyphs: Glyphs) -> tuple[Column, Column, Column]:
 
 
 def _numbers_of(layer: Layer, glyphs: Glyphs, below: tuple[Line, ...] = ()) -> tuple[Cell, Cell, Cell]:
+    faded = _faded(layer)
     return (
-        (line((f"{layer.neurons:,}", "neuron")), *below),
-        (line((f"{glyphs.times} {layer.synapses_per_neuron:,}", "synapse")),),
-        (line(f"= {layer.synapses:,}"),),
+        (line((f"{layer.neurons:,}", faded or "neuron")), *below),
+        (line((f"{glyphs.times} {layer.synapses_per_neuron:,}", faded or "synapse")),),
+        (line((f"= {layer.synapses:,}", faded)),),
     )
 
 

@@ -86,12 +86,13 @@ def _plural(count: int, noun: str) -> str:
 
 
 def _modulators(modulators: Sequence[Modulator]) -> str:
-    kinds: dict[str, tuple[int, int]] = {}
+    """How many there are of each kind, and of how many elements; a weight used several times counts once."""
+    kinds: dict[str, dict[object, int]] = {}
     for each in modulators:
-        weights, size = kinds.get(each.kind, (0, 0))
-        kinds[each.kind] = (weights + len(each.weights), size + sum(elements(use) for use in each.weights))
-    parts = [f"{weights:,} {shown(kind, 40)} ({size:,})" for kind, (weights, size) in kinds.items()]
-    return f"{_plural(sum(weights for weights, _ in kinds.values()), 'weight')}: {', '.join(parts)}"
+        for use in each.weights:
+            kinds.setdefault(each.kind, {})[use.weight.name, use.part] = elements(use)
+    parts = [f"{len(sizes):,} {shown(kind, 40)} ({sum(sizes.values()):,})" for kind, sizes in kinds.items()]
+    return f"{_plural(sum(map(len, kinds.values())), 'weight')}: {', '.join(parts)}"
 
 
 def _fact(label: str, text: str, width: int | None) -> Iterator[Line]:

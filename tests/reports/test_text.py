@@ -224,3 +224,14 @@ def test_bias_alone_is_no_layer():
     out = text(analysis("m.onnx", modulators=(bias("b", 4),)))
     assert "layer " not in out
     assert "1 bias (4)" in out
+
+
+def test_a_modulator_used_twice_counts_once():
+    out = text(analysis("m.onnx", modulators=(bias("b", 4), bias("b", 4), bias("c", 3))))
+    assert "modulators  2 weights: 2 bias (7)\n" in out
+
+
+def test_tied_layers_are_faded():
+    tied = next(each for each in lines(mixture(), View()) if any("head_again" in part for part, _ in each))
+    numbers = [style for part, style in tied if "1,000" in part or "64,000" in part]
+    assert numbers == ["quiet", "quiet"]
