@@ -20,7 +20,8 @@ class Case:
     """``expect``: ``E`` refused, ``W`` analyzed with a finding, ``EW`` either (never silently), ``OK`` accepted.
 
     ``says`` must be part of the error (or of a finding), whatever its letter case. ``checker`` documents why
-    ``onnx.checker`` refuses a file of the ``OK`` kind. ``alone`` asks for a process of its own, ``limit`` for seconds.
+    ``onnx.checker`` refuses a file of the ``OK`` kind. ``weightless``: no weight meets an activation, so a report may be
+    empty. ``alone``: too heavy to be run many times. ``limit`` is in seconds, ``memory`` in bytes above the baseline.
     """
 
     name: str
@@ -28,9 +29,11 @@ class Case:
     make: Maker
     says: str = ""
     checker: str = ""
+    weightless: bool = False
     alone: bool = False
     slow: bool = False
     limit: float = 20.0
+    memory: int = 512 * 2**20
 
     def write(self, folder: Path) -> Path:
         """Make the file (and what stands beside it) in ``folder`` and return the path to hand to the program."""
@@ -54,8 +57,8 @@ def not_silent(name: str, make: Maker, says: str = "", *, alone: bool = False) -
     return Case(name, "EW", make, says, alone=alone)
 
 
-def valid(name: str, make: Maker, *, checker: str = "", alone: bool = False, slow: bool = False) -> Case:
-    return Case(name, "OK", make, checker=checker, alone=alone, slow=slow)
+def valid(name: str, make: Maker, *, checker: str = "", alone: bool = False, weightless: bool = False) -> Case:
+    return Case(name, "OK", make, checker=checker, alone=alone, weightless=weightless)
 
 
 def seeded(name: str) -> Random:

@@ -120,6 +120,9 @@ SITES: dict[str, Callable[[TensorProto], ModelProto]] = {
     "training info": in_training,
 }
 
+WHERE = {"Constant": "const", "function body": "const", "attribute": "custom", "attribute list": "custom"}
+"""What an error calls the tensor, where it goes by the name of the op that holds it."""
+
 BROKEN: dict[str, TensorProto] = {
     "raw_data too short": bare("w1", [4, 4], raw_data=FOUR[:-4]),
     "raw_data too long": bare("w1", [4, 4], raw_data=FOUR + b"\0"),
@@ -226,18 +229,18 @@ def as_output_too() -> ModelProto:
 CASES: tuple[Case, ...] = (
     *(refused(name, made_of(name, tensor), "w1") for name, tensor in BROKEN.items()),
     *(
-        refused(f"{what}, {site}", lambda _, put=put, what=what: put(BROKEN[what]), "w1")
+        refused(f"{what}, {site}", lambda _, put=put, what=what: put(BROKEN[what]), WHERE.get(site, "w1"))
         for what in ("raw_data too short", "size 2^62")
         for site, put in SITES.items()
         if site != "initializer"
     ),
-    refused("ConstantOfShape, value without data", lambda _: in_fill(bare("w1", [1])), "w1"),
+    refused("ConstantOfShape, value without data", lambda _: in_fill(bare("w1", [1])), "fill"),
     not_silent("ConstantOfShape, two values", lambda _: in_fill(weight("w1", 2)), "fill"),
     refused("initializer without a name", lambda _: model([node("Relu", ["x"], ["y"])], weights=[weight("", 4)])),
-    refused("Constant without a value", lambda _: constant(), "w1"),
-    refused("Constant with two values", lambda _: constant(value=weight("t", 4, 4), value_float=1.0), "w1"),
-    refused("Constant whose value is a float", lambda _: constant(value=1.0), "w1"),
-    refused("Constant whose tensor is missing", lambda _: without_value(), "w1"),
+    refused("Constant without a value", lambda _: constant(), "const"),
+    refused("Constant with two values", lambda _: constant(value=weight("t", 4, 4), value_float=1.0), "const"),
+    refused("Constant whose value is a float", lambda _: constant(value=1.0), "const"),
+    refused("Constant whose tensor is missing", lambda _: without_value(), "const"),
     refused("sparse, index out of range", lambda _: sparse_weight(sparse(VALUES, integers("", 1, 6, 16))), "w1"),
     refused("sparse, negative index", lambda _: sparse_weight(sparse(VALUES, integers("", -1, 6, 11))), "w1"),
     refused("sparse, index 2^62", lambda _: sparse_weight(sparse(VALUES, integers("", 1, 6, 2**62))), "w1"),
@@ -256,7 +259,9 @@ CASES: tuple[Case, ...] = (
     refused("sparse, no values", lambda _: sparse_weight(sparse(None, LINEAR))),
     refused("sparse, no indices", lambda _: sparse_weight(sparse(VALUES, None)), "w1"),
     refused(
-        "sparse Constant, index out of range", lambda _: sparse_constant(sparse(VALUES, integers("", 1, 6, 99))), "w1"
+        "sparse Constant, index out of range",
+        lambda _: sparse_constant(sparse(VALUES, integers("", 1, 6, 99))),
+        "const",
     ),
     refused(
         "sparse Constant, short values", lambda _: sparse_constant(sparse(bare("w1", [3], raw_data=b"ab"), LINEAR))
