@@ -18,16 +18,12 @@ _NAMED = {
     "Swish": "SiLU",
     **{
         name: name
-        for name in (
-            "Relu LeakyRelu PRelu Elu Celu Selu ThresholdedRelu Sigmoid HardSigmoid HardSwish Tanh Softplus Softsign "
-            "Softmax LogSoftmax Hardmax Gelu Mish Erf"
-        ).split()
+        for name in ["Relu", "LeakyRelu", "PRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "Softmax", "LogSoftmax", "Hardmax", "Gelu", "Mish", "Erf"]
     },
 }
 _CLIP = "Clip"
 _TRANSPARENT = frozenset(
-    "Reshape Transpose Squeeze Unsqueeze Flatten Identity Cast CastLike Dropout QuantizeLinear DequantizeLinear "
-    "BatchNormalization DynamicQuantizeLinear".split()
+    ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "CastLike", "Dropout", "QuantizeLinear", "DequantizeLinear", "BatchNormalization", "DynamicQuantizeLinear"]
 )
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _FARTHEST = 12

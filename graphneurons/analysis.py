@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
+from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph, ModelInfo, Notice, WeightRef
+
+if TYPE_CHECKING:
+    from graphneurons.wiring.records import Wiring
 
 Role = Literal["neuron", "synapse", "shared", "lookup", "mixed"]
 
@@ -58,7 +64,9 @@ class Layer:
 
     ``neurons`` x ``synapses_per_neuron`` = ``synapses``. A recurrent neuron is one row ``[W | R]`` of one gate and
     direction; ``units`` is then the number of hidden units (None elsewhere). ``tied_to`` is the id of the first layer
-    that uses the same weights: such a layer is listed, and counted once in the totals.
+    that uses the same weights: such a layer is listed, and counted once in the totals. ``role`` is the part it plays
+    where that can be told: ``query``, ``key``, ``value``, ``output`` of attention (joined by ``+`` where one layer makes
+    several), ``mlp_key``, ``mlp_gate``, ``mlp_value`` of an MLP block.
     """
 
     id: str
@@ -72,6 +80,7 @@ class Layer:
     weights: tuple[WeightUse, ...]
     units: int | None = None
     tied_to: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +138,12 @@ class Totals:
         return self.labelled_elements / self.weight_elements if self.weight_elements else 1.0
 
 
+def _no_wiring() -> Wiring:
+    from graphneurons.wiring.records import Wiring
+
+    return Wiring((), (), {})
+
+
 @dataclass(frozen=True)
 class Analysis:
     """Everything `analyze` found in one model. ``graph`` is what it was found in."""
@@ -141,6 +156,19 @@ class Analysis:
     unlabelled: tuple[Unlabelled, ...]
     notices: tuple[Notice, ...]
     graph: ModelGraph = field(repr=False, compare=False)
+    wiring: Wiring = field(default_factory=_no_wiring, repr=False, compare=False)
+
+    def layer(self, name: str) -> Layer:
+        """The layer with this id. Raises `UsageError` that lists ids like it."""
+        found = self._by_id.get(name)
+        if found is None:
+            near = get_close_matches(name, self._by_id, 4, 0.4) or list(self._by_id)[:4]
+            raise UsageError(f"no layer is called {name!r}; near it are {', '.join(near)}", file=self.model.path)
+        return found
+
+    @cached_property
+    def _by_id(self) -> dict[str, Layer]:
+        return {layer.id: layer for layer in self.layers}
 
     def _repr_html_(self) -> str:
         from graphneurons.reports.html import as_html

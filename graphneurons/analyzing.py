@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Union
 
 from graphneurons.analysis import Analysis
@@ -11,9 +12,10 @@ from graphneurons.axes.resolving import resolve
 from graphneurons.axes.rules.site import Shape
 from graphneurons.axes.strands import weave
 from graphneurons.axes.uses import uses
-from graphneurons.census import count
+from graphneurons.census import count, named
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
+from graphneurons.wiring.wiring import wire
 
 Model = Union[str, "os.PathLike[str]", ModelGraph]
 
@@ -31,4 +33,6 @@ def analyze(
     graph = model if isinstance(model, ModelGraph) else load(model)
     resolution = resolve(graph, shapes, dims)
     found = list(uses(resolution, weave(resolution)))
-    return count(resolution, found)
+    layers, lookups = named(found, "weight"), named(found, "lookup")
+    analysis = count(resolution, found, layers, lookups)
+    return replace(analysis, wiring=wire(resolution, layers, lookups))

@@ -21,15 +21,20 @@ from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
 from graphneurons.graph import Op
 from graphneurons.naming import unique_ids
+from graphneurons.wiring.wiring import Named
 
 Group = tuple[Op, list[Use]]
 
 
-def count(resolution: Resolution, found: Sequence[Use]) -> Analysis:
-    """The analysis: ``found`` uses grouped into layers, lookups and modulators, and summed up."""
-    weights = _grouped(use for use in found if use.part == "weight")
-    tables = _grouped(use for use in found if use.part == "lookup")
-    scales = _grouped(use for use in found if use.part == "modulator")
+def named(found: Iterable[Use], part: str) -> list[Named]:
+    """The uses that play ``part``, those of one op and one of its sums together, with the id they go by."""
+    groups = _grouped(use for use in found if use.part == part)
+    ids = unique_ids([(op, uses[0].ref.name) for op, uses in groups])
+    return [Named(name, op, tuple(uses)) for name, (op, uses) in zip(ids, groups, strict=True)]
+
+
+def count(resolution: Resolution, found: Sequence[Use], weights: Sequence[Named], tables: Sequence[Named]) -> Analysis:
+    """The analysis: ``found`` uses, of which ``weights`` make layers and ``tables`` lookups, recorded and summed up."""
     unknown = [use for use in found if use.part == "unlabelled"]
     layers = _layers(resolution, weights)
     analysis = Analysis(
@@ -37,7 +42,7 @@ def count(resolution: Resolution, found: Sequence[Use]) -> Analysis:
         totals=Totals(0, 0, 0, 0, 0),
         layers=layers,
         lookups=_lookups(tables),
-        modulators=_modulators(scales, resolution),
+        modulators=_modulators(named(found, "modulator")),
         unlabelled=tuple(
             dict.fromkeys(Unlabelled(use.ref.name, use.ref.shape, op_ref(use.op), use.reason) for use in unknown)
         ),
@@ -60,18 +65,15 @@ def _grouped(found: Iterable[Use]) -> list[Group]:
     return list(groups.values())
 
 
-def _ids(groups: Sequence[Group]) -> list[str]:
-    return unique_ids([(op, found[0].ref.name) for op, found in groups])
-
-
 def _weights(found: Iterable[Use]) -> tuple[WeightUse, ...]:
     return tuple(use.weight for use in found if use.weight is not None)
 
 
-def _layers(resolution: Resolution, groups: Sequence[Group]) -> tuple[Layer, ...]:
+def _layers(resolution: Resolution, groups: Sequence[Named]) -> tuple[Layer, ...]:
     layers: list[Layer] = []
     first: dict[object, str] = {}
-    for name, (op, found) in zip(_ids(groups), groups, strict=True):
+    for item in groups:
+        name, op, found = item.id, item.op, item.uses
         labels = {use.operand: use.label for use in found if use.label is not None}
         neurons = max(label.neurons for label in labels.values())
         synapses = sum(label.synapses_per_neuron for label in labels.values())
@@ -109,12 +111,10 @@ def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
     return units
 
 
-def _lookups(groups: Sequence[Group]) -> tuple[Lookup, ...]:
-    lookups = []
-    for name, (op, found) in zip(_ids(groups), groups, strict=True):
-        rows, width = _extent(found)
-        lookups.append(Lookup(name, op.scope, op_ref(op), rows, width, _weights(found)))
-    return tuple(lookups)
+def _lookups(groups: Sequence[Named]) -> tuple[Lookup, ...]:
+    return tuple(
+        Lookup(item.id, item.op.scope, op_ref(item.op), *_extent(item.uses), _weights(item.uses)) for item in groups
+    )
 
 
 def _extent(found: Sequence[Use]) -> tuple[int, int]:
@@ -125,19 +125,18 @@ def _extent(found: Sequence[Use]) -> tuple[int, int]:
     return rows, width
 
 
-def _modulators(groups: Sequence[Group], resolution: Resolution) -> tuple[Modulator, ...]:
-    modulators = []
-    for name, (op, found) in zip(_ids(groups), groups, strict=True):
-        modulators.append(Modulator(name, op.scope, found[0].kind, op_ref(op), _weights(found)))
-    return tuple(modulators)
+def _modulators(groups: Sequence[Named]) -> tuple[Modulator, ...]:
+    return tuple(
+        Modulator(item.id, item.op.scope, item.uses[0].kind, op_ref(item.op), _weights(item.uses)) for item in groups
+    )
 
 
-def _totals(layers: Sequence[Layer], groups: Sequence[Group], found: Sequence[Use]) -> Totals:
+def _totals(layers: Sequence[Layer], groups: Sequence[Named], found: Sequence[Use]) -> Totals:
     counted: set[object] = set()
     synapses = 0
-    for layer, (_, weights) in zip(layers, groups, strict=True):
-        for operand in dict.fromkeys(use.operand for use in weights):
-            here = [use for use in weights if use.operand == operand]
+    for layer, item in zip(layers, groups, strict=True):
+        for operand in dict.fromkeys(use.operand for use in item.uses):
+            here = [use for use in item.uses if use.operand == operand]
             key = tuple((use.root, use.weight and use.weight.part) for use in here)
             label = here[0].label
             if key not in counted and label is not None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 if TYPE_CHECKING:
     import networkx
 
-NOTHING: Mapping[str, "Attribute"] = MappingProxyType({})
+NOTHING: Mapping[str, Attribute] = MappingProxyType({})
 
 CONTROL = "graphneurons"
 """Domain of the ops the loader writes where it flattens control flow:
@@ -70,7 +70,21 @@ class Sparse:
     indices: WeightRef
 
 
-Storage = Union[Inline, FileSlice, External, Filled, Sparse]
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """Elements that live in this process: ``array()`` gives them as a numpy array, without a copy where it can."""
+
+    array: Callable[[], Any] = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A tensor without elements: on the meta device, fake, or pickled (and pickles are never opened). ``why`` says so."""
+
+    why: str
+
+
+Storage = Union[Inline, FileSlice, External, Filled, Sparse, InMemory, Absent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +92,14 @@ class WeightRef:
     """A stored constant tensor: what it is called, what it looks like and where its bytes lie.
 
     ``dtype`` is the ONNX name in lower case (``float32``, ``bfloat16``, ``int4``, ``float8e4m3fn``, ``string``).
+    ``trainable``: True for a parameter, False for a buffer, None where the format does not tell them apart (ONNX).
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     storage: Storage
+    trainable: bool | None = None
 
     @property
     def elements(self) -> int:

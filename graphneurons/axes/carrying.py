@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from graphneurons.axes.binding import Factors
-from graphneurons.axes.planes import Integers, Plane, check_size, tighten
+from graphneurons.axes.planes import NOBODY, Integers, Plane, check_size, tighten
 from graphneurons.axes.rules.site import NoRule, Shape
 
 MIXED = -2
@@ -76,12 +76,13 @@ def _diagonal(data: Integers, first: int, second: int) -> Integers:
 
 
 def _merged(data: Integers, position: int) -> Integers:
-    """``data`` with one axis made constant: the number that stands all along it, or `MIXED`."""
+    """``data`` with one axis made constant: the number that stands all along it (places of `NOBODY` aside), or `MIXED`,
+    or, where something unknown (a number below `MIXED`) is among them, that."""
     if data.shape[position] == 1:
         return data
-    low = data.min(axis=position, keepdims=True)
     high = data.max(axis=position, keepdims=True)
-    return np.where(low == high, low, MIXED)
+    low = np.where(data == NOBODY, high, data).min(axis=position, keepdims=True)
+    return np.where(low == high, low, np.minimum(low, MIXED))
 
 
 def _together(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.axes.planes import Plane, TooLargeError
 from graphneurons.axes.layouts import LAYOUTS
+from graphneurons.axes.planes import Plane, TooLargeError
 from graphneurons.axes.rules.site import NoRule, Site
 from graphneurons.errors import GraphNeuronsError
 from graphneurons.graph import WeightRef

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Optional
 
 import numpy as np
 
@@ -17,8 +16,8 @@ from graphneurons.axes import planes
 from graphneurons.axes.planes import NOBODY, Integers, Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
 
-Payload = Sequence[Optional[Plane]]
-Layout = Callable[[Site, Payload, Optional[int]], tuple[Plane, ...]]
+Payload = Sequence[Plane | None]
+Layout = Callable[[Site, Payload, int | None], tuple[Plane, ...]]
 
 
 def _first(given: Payload) -> Plane:
@@ -325,7 +324,7 @@ def _gather_nd(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
 
 def _indices_in(found: Integers, size: int) -> Integers:
     found = np.where(found < 0, found + size, found)
-    if found.size and not (0 <= int(found.min()) and int(found.max()) < size):
+    if found.size and not (int(found.min()) >= 0 and int(found.max()) < size):
         raise NoRule(f"an index is out of range for an axis of size {size}")
     return found
 

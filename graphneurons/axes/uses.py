@@ -148,7 +148,7 @@ def _parts(
         if own == "elementwise" and strand.picked and strand.is_numeric:
             # Rows of a table picked by constant indices (positions): a lookup, though nothing of the input picks them.
             yield strand, ("lookup", "lookup")
-        elif own in ("bias", "normalisation") or strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric):
+        elif own in ("bias", "normalisation") or (strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric)):
             yield strand, (part, own)
 
 

@@ -66,12 +66,21 @@ class Synapses:
 
     ``weight``: position in ``Layer.weights``; ``neurons[s]``: global number of what synapse ``s`` reads. Synapses are
     numbered over the channels the op contracts, all groups of a grouped convolution in full; kernel taps share their
-    channel's source.
+    channel's source. ``groups``: how many equal runs neurons and channels fall into, each reading only its own.
     """
 
     layer: str
     weight: int
     neurons: Integers
+    groups: int = 1
+
+    def channels_of(self, neuron: int, neurons: int) -> Integers:
+        """The numbers that one neuron of ``neurons`` reads: all channels, or those of its group."""
+        if self.groups <= 1 or neurons % self.groups or self.neurons.size % self.groups:
+            return self.neurons
+        group = neuron // (neurons // self.groups)
+        width = self.neurons.size // self.groups
+        return self.neurons[group * width : (group + 1) * width]
 
 
 @dataclass(frozen=True, slots=True)

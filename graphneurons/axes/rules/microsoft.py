@@ -90,12 +90,12 @@ def hyper_connection_pre_mix(site: Site) -> str:
     """Streams are weighted and added up: what is left is one stream."""
     if site.number("num_branches", 0):
         raise NoRule("streams packed into one axis")
-    return "reduce: *n c d, _ -> *n d"
-
-
-def padded(site: Site) -> str:
-    """com.microsoft.nchwc.Conv: channels are padded to whole vectors, so neurons cannot be counted."""
-    raise NoRule("onnxruntime padded its channels for one processor; analyze the model before it is optimized")
+    gates = site.shape(1)
+    if gates is None:
+        raise NoRule("the shape of the gates is not known")
+    if len(gates) < site.known_rank(0):
+        return "reduce: *n c d, ~*n c -> *n d"
+    return f"reduce: *n c d, ~*n c {'1' if gates[-1] == 1 else 'd'} -> *n d"
 
 
 MICROSOFT: dict[str, RuleText] = {
@@ -205,16 +205,20 @@ MICROSOFT: dict[str, RuleText] = {
     "WordConvEmbedding": "conv: *n t, o 1 k u, ~o, @v d -> *n o, *n t d => *n o",
 }
 
-NCHWC: dict[str, RuleText] = {
-    "AveragePool": "pool: n c *s -> n c *t",
-    "Conv": padded,
-    "GlobalAveragePool": "reduce: n c h w -> n c 1 1",
-    "GlobalMaxPool": "reduce: n c h w -> n c 1 1",
-    "MaxPool": "pool: n c *s -> n c *t",
-    "ReorderInput": "stop: channels are padded for one processor",
-    "ReorderOutput": "stop: channels are padded for one processor",
-    "Upsample": "stop: channels are padded for one processor",
-}
+# Tensors keep an NCHW shape, but their channels lie in padded blocks: neither counts nor coordinates hold.
+NCHWC: dict[str, RuleText] = dict.fromkeys(
+    (
+        "AveragePool",
+        "Conv",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "MaxPool",
+        "ReorderInput",
+        "ReorderOutput",
+        "Upsample",
+    ),
+    "stop: onnxruntime padded its channels for one processor; analyze the model before it is optimized",
+)
 
 NHWC: dict[str, RuleText] = {
     "AveragePool": "pool: n *s c -> n *t c",

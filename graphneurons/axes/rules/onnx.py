@@ -82,8 +82,6 @@ ONNX: dict[str, RuleText] = {
     "GRUUnit": "stop: removed from ONNX before its meaning was settled",
     "GivenTensorFill": "shape",
     "ImageScaler": "map: n c *s -> n c *s",
-    "MemcpyFromHost": "map: *x -> *x",
-    "MemcpyToHost": "map: *x -> *x",
     "ParametricSoftplus": "map: *x -> *x",
     "Scale": "map: *x -> *x",
     "ScaledTanh": "map: *x -> *x",

@@ -88,22 +88,26 @@ def gather_block_quantized(site: Site) -> str:
         for index, size in enumerate(scales)
     ]
     table[axis] = scale[axis] = "v"
-    packed, sizes = _packed_width(site, data, scales, block)
-    if packed:
-        table[-1] = "bytes"
+    pack = _pack(site, data, scales, block)
+    sizes = ""
+    if pack > 1:
+        # The elements of one byte are neighbours, the low-order bits first.
+        table[-1], result[-1], sizes = "bytes", "(bytes pack)", f" | pack={pack}"
     table[axis] = "@v"
     return f"lookup: {spelled(table)}, *n, %{spelled(scale)}, _ -> {spelled(result)}{sizes}"
 
 
-def _packed_width(site: Site, data: tuple[int, ...], scales: tuple[int, ...], block: int) -> tuple[bool, str]:
-    """Whether several elements share a byte: then the blocks cover more elements than the table has columns."""
+def _pack(site: Site, data: tuple[int, ...], scales: tuple[int, ...], block: int) -> int:
+    """How many elements share a byte: more than one if the blocks cover more elements than the table has columns."""
     size, bits = site.number("block_size", 128), site.number("bits", 4)
     if block != len(data) - 1 or size < 1 or bits not in (2, 4) or scales[block] * size <= data[-1]:
-        return False, ""
-    width = data[-1] * (8 // bits)
-    if -(-width // size) != scales[block]:
-        return False, ""
-    return True, f" | d={width}"
+        return 1
+    pack = 8 // bits
+    if -(-data[-1] * pack // size) != scales[block]:
+        return 1
+    if -(-data[-1] // size) == scales[block]:
+        raise NoRule("whether its elements share bytes cannot be told from shapes: one block holds more than a row")
+    return pack
 
 
 PACKED: dict[str, RuleText] = {

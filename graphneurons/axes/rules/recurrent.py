@@ -14,7 +14,7 @@ def recurrent(gates: int, *, cell: bool = False) -> RuleText:
 
     def rule(site: Site) -> str:
         batch_first = site.number("layout", 0)
-        x, h0 = ("n t i", "<n d u") if batch_first else ("t n i", "<d n u")
+        x, h0, c0 = ("n t i", "<n d u", "~n d h") if batch_first else ("t n i", "<d n u", "~d n h")
         y, last = ("n t d h", "n d h") if batch_first else ("t d n h", "d n h")
         rows = "h" if gates == 1 else "(gate h)"
         bias = "~d (b h)" if gates == 1 else "~d (b gate h)"
@@ -22,7 +22,7 @@ def recurrent(gates: int, *, cell: bool = False) -> RuleText:
         sizes = "b=2" if gates == 1 else f"gate={gates} b=2"
         text = f"recurrent: {x}, d {rows} i, d {rows} u, {bias}, _, {h0}"
         if cell:
-            return f"{text}, _, ~d (p h) -> {sums} {rows} => {y}, {last}, {last} | {sizes} p=3"
+            return f"{text}, {c0}, ~d (p h) -> {sums} {rows} => {y}, {last}, {last} | {sizes} p=3"
         return f"{text} -> {sums} {rows} => {y}, {last} | {sizes}"
 
     return rule
@@ -32,7 +32,7 @@ def dynamic_quantize_lstm(site: Site) -> str:
     """com.microsoft.DynamicQuantizeLSTM: W (d, i, 4h) and R (d, u, 4h) are transposed, with their scales at the end."""
     scales = ", ".join(_scale(site, index) for index in (8, 9, 10, 11))
     return (
-        "recurrent: t n i, d i (gate h), d u (gate h), ~d (b gate h), _, <d n u, _, ~d (p h), "
+        "recurrent: t n i, d i (gate h), d u (gate h), ~d (b gate h), _, <d n u, ~d n h, ~d (p h), "
         f"{scales} -> t n d (gate h) => t d n h, d n h, d n h | gate=4 b=2 p=3"
     )
 

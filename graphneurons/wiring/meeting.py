@@ -1,0 +1,65 @@
+"""What becomes of ids where several values meet element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphneurons.axes import planes
+from graphneurons.axes.planes import Plane, Shape
+from graphneurons.wiring.records import CONSTANT, MIXED, JunctionKind
+from graphneurons.wiring.registry import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One operand of a meeting: its ids in the result's shape, and the shape it has itself (1 where it is broadcast)."""
+
+    plane: Plane
+    own: Shape
+
+    @property
+    def is_constant(self) -> bool:
+        return self.plane.is_constant and int(self.plane.data.reshape(-1)[0]) == CONSTANT
+
+    @property
+    def is_mixed(self) -> bool:
+        return self.plane.is_constant and int(self.plane.data.reshape(-1)[0]) == MIXED
+
+
+def guest(plane: Plane, shape: Shape) -> Guest:
+    """An operand that numpy broadcasts to ``shape``."""
+    lead = (1,) * (len(shape) - len(plane.shape))
+    return Guest(planes.broadcast(plane, shape), lead + plane.shape)
+
+
+def meet(registry: Registry, kind: JunctionKind, op: str, shape: Shape, guests: Sequence[Guest]) -> Plane:
+    """The ids of a sum or product of ``guests``: equal ids pass, constants leave the others what they are, a mean or
+    a variance (mixed, and broadcast along the others' features) only scales them, and different ids form a junction."""
+    present = [item for item in guests if not item.is_constant]
+    if not present:
+        return planes.constant(shape, CONSTANT)
+    content = [item for item in present if not (item.is_mixed and _scales(item, present))]
+    distinct: list[Guest] = []
+    for item in content or present[:1]:
+        if not any(_same(item.plane, other.plane) for other in distinct):
+            distinct.append(item)
+    if len(distinct) == 1:
+        return Plane(shape, distinct[0].plane.data)
+    return registry.junction(kind, op, shape, [item.plane.data for item in distinct])
+
+
+def _scales(item: Guest, others: Sequence[Guest]) -> bool:
+    """Whether ``item`` is one number along some axis that another guest's neurons lie along."""
+    return any(
+        item.own[axis] == 1 and other.plane.data.shape[axis] > 1
+        for other in others
+        if other is not item
+        for axis in range(len(item.own))
+    )
+
+
+def _same(a: Plane, b: Plane) -> bool:
+    return a.data is b.data or np.array_equal(a.data, b.data)

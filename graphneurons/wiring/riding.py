@@ -1,0 +1,321 @@
+"""The walk: ids of neurons ride the graph, op by op, and what arrives at every weight is noted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.carrying import carry
+from graphneurons.axes.labelling import OperandLabel
+from graphneurons.axes.layouts import LAYOUTS
+from graphneurons.axes.notation import Rule
+from graphneurons.axes.planes import Plane, Shape
+from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.rules.site import NoRule
+from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.arriving import alternatives, arriving, contracted, partners
+from graphneurons.wiring.features import Features
+from graphneurons.wiring.meeting import Guest, guest, meet
+from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
+from graphneurons.wiring.registry import Registry
+from graphneurons.wiring.sending import Sender, sent
+
+Rider = Union[Plane, int]
+"""The ids of a value; a bare number where its shape is not known and the number stands for all of it."""
+
+_PLAIN = frozenset(
+    ["Shape", "Size", "ConstantOfShape", "EyeLike", "Range", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Iteration"]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one op has weights for: ``labels`` of its weight operands, and the ``sender`` of what it makes."""
+
+    labels: Mapping[int, OperandLabel]
+    sender: Sender
+
+
+@dataclass
+class Ride:
+    """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``arrived``: (op name, operand) ->
+    what its synapses read; ``met``: (op name, operand) -> ids of what an act x act product contracts or passes."""
+
+    resolution: Resolution
+    readers: Mapping[str, Sequence[Reader]]
+    features: Features
+    registry: Registry
+    fed_back: Mapping[str, Plane] = field(default_factory=dict)
+    arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
+    guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
+    riders: dict[str, Rider] = field(default_factory=dict)
+
+    def of(self, name: str) -> Rider:
+        """The ids of value ``name``: constants carry nobody."""
+        rider = self.riders.get(name)
+        if rider is not None:
+            return rider
+        return self.uniform(name, CONSTANT)
+
+    def uniform(self, name: str, number: int) -> Rider:
+        shape = self.resolution.shapes.get(name)
+        return number if shape is None else planes.constant(shape, number)
+
+
+def walk(ride: Ride, kept: frozenset[str]) -> None:
+    """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
+    graph = ride.resolution.graph
+    waiting = Counter(name for op in graph.ops for name in set(op.inputs) if name)
+    for value in graph.inputs:
+        ride.riders[value.name] = _input(ride, value.name)
+    for op in graph.ops:
+        if not all(name in ride.resolution.constants for name in op.outputs if name):
+            _ride(ride, op)
+        for name in set(op.inputs):
+            waiting[name] -= 1
+            if waiting[name] == 0 and name not in kept:
+                ride.riders.pop(name, None)
+
+
+def _input(ride: Ride, name: str) -> Rider:
+    shape = ride.resolution.shapes.get(name)
+    axes = ride.features.axes.get(name)
+    if shape is None:
+        return ride.registry.unknown(f"the shape of input {name!r} is not known; give it with --shape")
+    if axes is None:
+        return planes.constant(shape, CONSTANT)
+    size = 1
+    for axis in axes:
+        size *= shape[axis]
+    source = ride.registry.source("input", name, size)
+    numbers, stride = planes.constant(shape, source.base).data, size
+    for axis in axes:
+        stride //= shape[axis]
+        numbers = numbers + planes.along(shape, axis).data * stride
+    return Plane(shape, numbers)
+
+
+def _ride(ride: Ride, op: Op) -> None:
+    step = ride.resolution.steps[op.name]
+    try:
+        made = _RIDES[type(step)](ride, op, step)
+    except (NoRule, planes.TooLargeError) as error:
+        made = _stopped(ride, op, f"{op.qualified}: {error}")
+    for index, name in enumerate(op.outputs):
+        if name:
+            rider = made[index] if index < len(made) else CONSTANT
+            shape = ride.resolution.shapes.get(name)
+            if isinstance(rider, Plane) and rider.shape != shape:
+                rider = ride.registry.unknown(f"{op.qualified} gives {name!r} another shape than the file declares")
+            ride.riders[name] = rider if isinstance(rider, Plane) else ride.uniform(name, rider)
+
+
+def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:
+    return [ride.registry.unknown(reason)] * len(op.outputs)
+
+
+def _unknown(ride: Ride, op: Op, step: Unknown) -> Sequence[Rider]:
+    passed = _picked(ride, op)
+    return passed if passed is not None else _stopped(ride, op, step.reason)
+
+
+def _picked(ride: Ride, op: Op) -> Sequence[Rider] | None:
+    """Ids through an op that picks positions by an index only the running model knows: they pass where they do not
+    vary along what is picked from."""
+    if op.domain or op.type not in _PICKING or not op.inputs:
+        return None
+    data = ride.of(op.inputs[0])
+    shape = ride.resolution.shapes.get(op.output)
+    if not isinstance(data, Plane) or shape is None:
+        return None
+    first, last = _PICKING[op.type](op, data.shape, shape)
+    if any(data.varies(axis) for axis in range(len(data.shape)) if first <= axis < len(data.shape) - last):
+        return None
+    front, back = data.data.shape[:first], data.data.shape[len(data.shape) - last :]
+    middle = (1,) * (len(shape) - first - last)
+    if len(shape) < first + last:
+        return None
+    return [Plane(shape, data.data.reshape(front + middle + back))] + [CONSTANT] * (len(op.outputs) - 1)
+
+
+def _along_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
+    given = op.attributes.get("axis", 0)
+    axis = given % max(1, len(data)) if isinstance(given, int) else 0
+    return axis, len(data) - axis - 1
+
+
+def _last_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
+    given = op.attributes.get("axis", -1)
+    axis = given % max(1, len(data)) if isinstance(given, int) else len(data) - 1
+    return axis, len(data) - axis - 1
+
+
+def _leading(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
+    """GatherND: the trailing axes that no index reaches stay as they are."""
+    trailing = 0
+    while trailing < min(len(data), len(shape)) - 1 and data[-1 - trailing] == shape[-1 - trailing]:
+        trailing += 1
+    return 0, trailing
+
+
+def _resized_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
+    """The axes before and after the one whose size differs."""
+    if len(data) != len(shape):
+        return 0, 0
+    differing = [axis for axis, (a, b) in enumerate(zip(data, shape, strict=True)) if a != b]
+    if len(differing) != 1:
+        return 0, 0
+    return differing[0], len(data) - differing[0] - 1
+
+
+_PICKING: Mapping[str, Callable[[Op, Shape, Shape], tuple[int, int]]] = {
+    "Gather": _along_axis,
+    "GatherElements": _along_axis,
+    "GatherND": _leading,
+    "Compress": _along_axis,
+    "TopK": _last_axis,
+    "Slice": _resized_axis,
+}
+
+
+def _featureless(ride: Ride, op: Op, step: Featureless) -> Sequence[Rider]:
+    if op.domain == CONTROL and op.type == "Entry":
+        return [_input(ride, op.output)]
+    if op.type in _PLAIN or not op.inputs:
+        return [CONSTANT] * len(op.outputs)
+    return _stopped(ride, op, f"{op.qualified} makes features of an index")
+
+
+def _layout(ride: Ride, op: Op, step: Layout) -> Sequence[Rider]:
+    given: list[Plane | None] = [None] * len(op.inputs)
+    for index in payload(op):
+        rider = ride.of(op.inputs[index]) if op.inputs[index] else CONSTANT
+        if not isinstance(rider, Plane):
+            return [rider] * len(op.outputs)
+        given[index] = rider
+    return LAYOUTS[op.type](ride.resolution.site(op), given, CONSTANT)
+
+
+_JUNCTIONS: Mapping[str, JunctionKind] = {"product": "product"}
+
+
+def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
+    if step.kind == "map":
+        if op.domain == CONTROL and op.output in ride.fed_back:
+            return [ride.fed_back[op.output]]
+        return [ride.of(op.inputs[0])]
+    shape = ride.resolution.shapes.get(op.output)
+    guests: list[Guest] = []
+    for index, name in enumerate(op.inputs):
+        rider = ride.of(name) if name else CONSTANT
+        if isinstance(rider, int) or shape is None:
+            return [rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)]
+        if op.type == "Where" and index == 0 and rider.is_constant:
+            continue
+        guests.append(guest(rider, shape))
+    if shape is None:
+        return [_shapeless(ride, op.output)]
+    return [meet(ride.registry, _JUNCTIONS.get(step.kind, "sum"), op.name, shape, guests)]
+
+
+def _shapeless(ride: Ride, name: str) -> int:
+    return ride.registry.unknown(f"the shape of {name!r} is not known; give the dynamic dimensions with --dim or --shape")
+
+
+def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:
+    readers = ride.readers.get(op.name, ())
+    for reader in readers:
+        _note_arrivals(ride, op, step, reader)
+    if readers:
+        return sent(step, [reader.sender for reader in readers], _shapes(ride, op))
+    return [_passed(ride, op, step, number, shape) for number, shape in enumerate(_shapes(ride, op))]
+
+
+def _shapes(ride: Ride, op: Op) -> list[Shape | None]:
+    return [ride.resolution.shapes.get(name) if name else None for name in op.outputs]
+
+
+def _note_arrivals(ride: Ride, op: Op, step: Binding, reader: Reader) -> None:
+    constant = [not name or name in ride.resolution.constants for name in op.inputs]
+    for index, label in reader.labels.items():
+        brought = partners(step, index, label, constant)
+        parts: list[Integers] = []
+        for partner in brought:
+            names = contracted(step, index, partner, label)
+            if step.rule.operands[partner].mark == "<":
+                parts.append(reader.sender.own_state(step, names))
+                continue
+            rider = ride.of(op.inputs[partner])
+            if isinstance(rider, int):
+                rider = planes.constant(_shape_like(step, partner), rider)
+            parts.append(_arrived(ride, op, step, partner, names, rider))
+        if not parts:
+            count = label.size("synapse")
+            reason = ride.registry.unknown(f"{op.qualified} feeds these synapses inside itself")
+            parts = [planes.constant((count,), reason).full()]
+        ride.arrived[op.name, index] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _arrived(ride: Ride, op: Op, step: Binding, partner: int, names: tuple[str, ...], rider: Plane) -> Integers:
+    numbers = arriving(step, partner, names, rider)
+    if not (numbers == MIXED).any() or (rider.data == MIXED).all():
+        return numbers
+    members = alternatives(step, partner, names, rider)
+    if members is None:
+        return numbers
+    return ride.registry.junction("sum", op.name, (numbers.size,), list(members)).data
+
+
+def _shape_like(step: Binding, index: int) -> Shape:
+    axes = step.operands[index] or ()
+    shape = []
+    for axis in axes:
+        size = 1
+        for name in axis:
+            size *= step.sizes.get(name, 1)
+        shape.append(size)
+    return tuple(shape)
+
+
+def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None) -> Rider:
+    """Ids through a rule without weights: what every operand brings to result ``number``, and how it meets there."""
+    rule = step.rule
+    if number >= len(step.results) or step.results[number] is None:
+        return CONSTANT
+    if shape is None:
+        return _shapeless(ride, op.outputs[number])
+    result = step.results[number] or ()
+    if rule.kind == "softmax":
+        return planes.constant(shape, MIXED)
+    mixed = frozenset() if rule.kind == "normalisation" else step.mixed
+    guests: list[Guest] = []
+    for index, pattern in enumerate(rule.operands):
+        name = op.inputs[index] if index < len(op.inputs) else ""
+        axes = step.operands[index]
+        if not pattern.contracts or not name or name in ride.resolution.constants:
+            continue
+        rider = ride.of(name)
+        if isinstance(rider, int) or axes is None:
+            return rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)
+        ride.guests[op.name, index] = rider
+        arrived = carry(rider, axes, result, shape, step.sizes, mixed)
+        carried = {factor for axis in axes for factor in axis}
+        own = tuple(size if set(axis) & carried else 1 for axis, size in zip(result, shape, strict=True))
+        guests.append(Guest(arrived, own))
+    kind: JunctionKind = "sum" if rule.kind in ("sum", "select", "normalisation", "lookup", "map") else "product"
+    return meet(ride.registry, kind, op.name, shape, guests)
+
+
+_RIDES: Mapping[type, Callable[[Ride, Op, Any], Sequence[Rider]]] = {
+    Rule: _elementwise,
+    Binding: _bound,
+    Layout: _layout,
+    Featureless: _featureless,
+    Unknown: _unknown,
+}

@@ -1,0 +1,70 @@
+"""What a layer or a lookup sends: which of its neurons stands at every place of what the op puts out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.carrying import carry
+from graphneurons.axes.planes import Plane, Shape
+from graphneurons.wiring.records import CONSTANT, MIXED, Integers, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """``source`` numbers the neurons; ``factors`` are those that number them, outermost first, as the sums do;
+    ``stage`` is which of the rule's sums it is."""
+
+    source: Source
+    factors: tuple[str, ...]
+    stage: int = 0
+
+    def own_state(self, binding: Binding, names: Sequence[str]) -> Integers:
+        """The neurons a recurrent op reads from its own step before, along the state's factors ``names``.
+
+        The state calls the units it reads ``u``; they are the units ``h`` that the op sends, of the same direction.
+        """
+        count = 1
+        for name in names:
+            count *= binding.sizes[name]
+        numbers = np.arange(count, dtype=np.int64)
+        return np.where(numbers < self.source.size, numbers + self.source.base, CONSTANT)
+
+
+def sending_factors(binding: Binding, stage: int, made: frozenset[str]) -> tuple[str, ...]:
+    """Of the factors ``made`` by a layer (its neuron and shared factors), those its op still has in what it puts out,
+    in the order of the sums. A recurrent op sends its units: the gates are inside."""
+    sums = [name for axis in binding.sums[stage] or () for name in axis if name in made]
+    kept = {name for result in binding.results for axis in result or () for name in axis}
+    return tuple(name for name in dict.fromkeys(sums) if name in kept or binding.rule.kind != "recurrent")
+
+
+def sent(binding: Binding, senders: Sequence[Sender], shapes: Sequence[Shape | None]) -> list[Plane | int]:
+    """The ids of every output of an op that makes layers."""
+    return [_sent(binding, senders, number, shape) for number, shape in enumerate(shapes)]
+
+
+def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape | None) -> Plane | int:
+    result = binding.results[number] if number < len(binding.results) else None
+    if result is None or shape is None:
+        return CONSTANT
+    names = {name for axis in result for name in axis}
+    sender = max(senders, key=lambda item: (len(names & set(item.factors)), item.stage))
+    if binding.rule.kind == "attention":
+        # The fused projections number query, key and value rows one after the other; what leaves the op are the values.
+        width = shape[-1] if len(shape) == 3 else 0
+        if not 0 < width <= sender.source.size:
+            return MIXED
+        return Plane(shape, planes.along(shape, len(shape) - 1).data + (sender.source.base + sender.source.size - width))
+    factors = tuple(name for name in sender.factors if name in binding.sizes)
+    if not set(factors) <= names:
+        return MIXED
+    sizes = tuple(binding.sizes[name] for name in factors)
+    count = int(np.prod(sizes, dtype=object))
+    planes.check_size(count)
+    numbers = Plane(sizes, np.arange(count, dtype=np.int64).reshape(sizes) + sender.source.base)
+    return carry(numbers, [(name,) for name in factors], result, shape, binding.sizes)

@@ -1,0 +1,144 @@
+"""`wire`: the sources of every synapse, from labels and one walk of ids over the graph (two where states loop)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.labelling import OperandLabel
+from graphneurons.axes.planes import Plane
+from graphneurons.axes.resolving import Resolution
+from graphneurons.axes.uses import Use
+from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.features import find_features
+from graphneurons.wiring.records import CONSTANT, Integers, Junction, Synapses, Wiring
+from graphneurons.wiring.registry import Registry
+from graphneurons.wiring.riding import Reader, Ride, walk
+from graphneurons.wiring.sending import Sender, sending_factors
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A layer or a lookup before it is wired: its id, its op and the uses that make it."""
+
+    id: str
+    op: Op
+    uses: tuple[Use, ...]
+
+
+def wire(resolution: Resolution, layers: Sequence[Named], lookups: Sequence[Named]) -> Wiring:
+    """The wiring of a labelled graph. Costs what the graph costs: no weight is read, nothing is enumerated by paths."""
+    return wire_with_ride(resolution, layers, lookups)[0]
+
+
+def wire_with_ride(resolution: Resolution, layers: Sequence[Named], lookups: Sequence[Named]) -> tuple[Wiring, Ride]:
+    """The wiring, and the finished walk it was read off."""
+    registry = Registry()
+    readers: dict[str, list[Reader]] = {}
+    for named, kind in [*((item, "layer") for item in layers), *((item, "lookup") for item in lookups)]:
+        reader = _reader(resolution, registry, named, kind)
+        if reader is not None:
+            readers.setdefault(named.op.name, []).append(reader)
+    labels: dict[str, Mapping[int, OperandLabel]] = {
+        name: {index: label for reader in found for index, label in reader.labels.items()}
+        for name, found in readers.items()
+    }
+    features = find_features(resolution, labels)
+    carries = _carries(resolution)
+    kept = frozenset(name for op, feedback in carries for name in (*op.outputs, feedback))
+    ride = Ride(resolution, readers, features, registry)
+    walk(ride, kept)
+    if carries:
+        fed_back = _loops(ride, carries)
+        registry.restart()
+        ride = Ride(resolution, readers, features, registry, fed_back)
+        walk(ride, kept)
+        _close(ride, carries)
+    return _gathered(ride, layers, registry), ride
+
+
+def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str) -> Reader | None:
+    step = resolution.steps[named.op.name]
+    if not isinstance(step, Binding):
+        return None
+    labels = {use.operand: use.label for use in named.uses if use.label is not None}
+    stage = named.uses[0].stage
+    made = frozenset(
+        name for label in labels.values() for name, role in label.roles.items() if role in ("neuron", "shared")
+    )
+    factors = sending_factors(step, stage, made)
+    if step.rule.kind == "attention":
+        size = max(label.neurons for label in labels.values())
+    else:
+        size = prod(step.sizes[name] for name in factors)
+    source = registry.source("layer" if kind == "layer" else "lookup", named.id, size)
+    return Reader(labels if kind == "layer" else {}, Sender(source, factors, stage))
+
+
+def _carries(resolution: Resolution) -> list[tuple[Op, str]]:
+    found = []
+    for op in resolution.graph.ops:
+        feedback = op.attributes.get("feedback")
+        if op.domain == CONTROL and op.type == "Carry" and isinstance(feedback, str) and op.output:
+            found.append((op, feedback))
+    return found
+
+
+def _loops(ride: Ride, carries: Sequence[tuple[Op, str]]) -> dict[str, Plane]:
+    """Ids for every carried state whose value of the next step is not its value of this one."""
+    fed_back: dict[str, Plane] = {}
+    for op, feedback in carries:
+        before, after = ride.of(op.output), ride.of(feedback)
+        if not isinstance(before, Plane):
+            continue
+        if not isinstance(after, Plane) or after.shape != before.shape:
+            reason = "a state that changes its shape from step to step"
+            fed_back[op.output] = planes.constant(before.shape, ride.registry.unknown(reason))
+            continue
+        stored = np.broadcast_shapes(before.data.shape, after.data.shape)
+        if np.array_equal(np.broadcast_to(before.data, stored), np.broadcast_to(after.data, stored)):
+            continue
+        source = ride.registry.source("junction", op.name, prod(stored))
+        numbers = np.arange(source.size, dtype=np.int64).reshape(stored) + source.base
+        fed_back[op.output] = Plane(before.shape, numbers)
+    return fed_back
+
+
+def _close(ride: Ride, carries: Sequence[tuple[Op, str]]) -> None:
+    """The junctions of carried states: the value before the first step, and what comes back."""
+    for op, feedback in carries:
+        looped = ride.fed_back.get(op.output)
+        if looped is None or looped.data.reshape(-1)[0] < 0:
+            continue
+        stored = looped.data.shape
+        members: list[Integers] = []
+        for name in (op.inputs[0], feedback):
+            rider = ride.of(name)
+            data = rider.data if isinstance(rider, Plane) else np.full((1,) * len(stored), rider, dtype=np.int64)
+            if any(size not in (1, room) for size, room in zip(data.shape, stored, strict=True)):
+                reason = ride.registry.unknown("a state whose features change from step to step")
+                data = np.full((1,) * len(stored), reason, dtype=np.int64)
+            members.append(np.broadcast_to(data, stored).reshape(-1))
+        ride.registry.junctions.append(Junction(op.name, "sum", int(looped.data.size), tuple(members), op.name))
+
+
+def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring:
+    synapses: dict[str, tuple[Synapses, ...]] = {}
+    for named in layers:
+        told = [use for use in named.uses if use.weight is not None]
+        synapses[named.id] = tuple(
+            Synapses(named.id, position, ride.arrived[named.op.name, use.operand])
+            for position, use in enumerate(told)
+            if (named.op.name, use.operand) in ride.arrived
+        )
+    junctions = {junction.id for junction in registry.junctions}
+    sources = tuple(s for s in registry.sources if s.kind != "junction" or s.id in junctions)
+    return Wiring(sources, tuple(registry.junctions), synapses, tuple(registry.reasons))
+
+
+__all__ = ["CONSTANT", "Named", "wire", "wire_with_ride"]
