@@ -235,3 +235,10 @@ def test_tied_layers_are_faded():
     tied = next(each for each in lines(mixture(), View()) if any("head_again" in part for part, _ in each))
     numbers = [style for part, style in tied if "1,000" in part or "64,000" in part]
     assert numbers == ["quiet", "quiet"]
+
+
+def test_packed_weights_count_what_they_unpack_to():
+    packed = use("w", "40n", "2s", "8s", dtype="uint8")
+    made = analysis("m.onnx", (layer("a", "MatMulNBits", "linear", 40, 24, packed),))
+    row = next(each for each in text(made, by="op").splitlines() if "MatMulNBits" in each)
+    assert row.split() == ["MatMulNBits", "1", "40", "960", "960"]
