@@ -9,7 +9,7 @@ import pytest
 import graphneurons
 from graphneurons.analysis import Analysis
 from tests.zoo.architectures import ZOO
-from tests.zoo.comparing import Comparison, stored_tensors
+from tests.zoo.comparing import Comparison, origins
 from tests.zoo.exporting import IMPOSSIBLE, How, export
 from tests.zoo.truth import Codebook, folded
 
@@ -33,7 +33,8 @@ def analysis(name: str, how: How) -> Analysis:
 
 
 def problems(name: str, how: How) -> list[str]:
-    comparison = Comparison(analysis(name, how), codebook(name, how), stored_tensors(export(name, how)))
+    known = codebook(name, how)
+    comparison = Comparison(analysis(name, how), known, origins(export(name, how), known))
     return comparison.problems(ZOO[name].unused, ZOO[name].foreign)
 
 

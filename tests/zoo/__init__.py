@@ -1,1 +1,1 @@
-"""Real models for the tests: built here with fixed seeds, exported by PyTorch's own exporters, checked element by element."""
+"""Real models for the tests: built with fixed seeds, exported by PyTorch's exporters, checked element by element."""

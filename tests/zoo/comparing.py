@@ -40,26 +40,32 @@ def stored_tensors(path: Path) -> dict[str, NDArray[np.generic]]:
     return found
 
 
+def origins(path: Path, codebook: Codebook) -> dict[str, Ints]:
+    """Stored tensors that hold nothing but elements of the model's parameters, with where each element came from."""
+    found = {}
+    for name, values in stored_tensors(path).items():
+        if values.dtype == np.float32 and values.size:
+            elements = codebook.find(values.astype(np.float32))
+            if (elements >= 0).all():
+                found[name] = elements
+    return found
+
+
 class Comparison:
     """All disagreements between one analysis and one model, gathered by `problems`."""
 
-    def __init__(
-        self, analysis: Analysis, codebook: Codebook, tensors: Mapping[str, NDArray[np.generic]]
-    ) -> None:
+    def __init__(self, analysis: Analysis, codebook: Codebook, origins: Mapping[str, Ints]) -> None:
         self.analysis = analysis
         self.codebook = codebook
-        self.tensors = tensors
+        self.origins = origins
         self.covered = np.zeros(codebook.starts[-1], bool)
 
     def elements(self, use: WeightUse) -> Ints | None:
         """Where the used part of a stored tensor came from; None if it is no parameter of the model."""
-        values = self.tensors.get(use.weight.name)
-        if values is None or values.dtype != np.float32 or not values.size:
-            return None
-        if use.part is not None:
-            values = values[tuple(slice(*bounds) for bounds in use.part)]
-        found = self.codebook.find(values.astype(np.float32))
-        return found if (found >= 0).all() else None
+        found = self.origins.get(use.weight.name)
+        if found is not None and use.part is not None:
+            found = found[tuple(slice(*bounds) for bounds in use.part)]
+        return found
 
     def problems(self, unused: Iterable[str] = (), foreign: int = 0) -> list[str]:
         """Everything wrong: labels, counts, missing weights, layers that are no weights of the model.
@@ -105,16 +111,25 @@ class Comparison:
             return
         where = f"{where}, {use.weight.name} {list(use.weight.shape)}"
         self.covered[elements.reshape(-1)] = True
+        if use.weight.dtype == "uint8" and len(use.weight.shape) == 3 and elements.ndim == 2:
+            roles = [axis.role for axis in use.axes]
+            if roles != ["neuron", "synapse", "synapse"] or use.weight.shape[0] != len(elements):
+                yield f"{where}: packed rows of synapses are labelled {roles}"
+            return
         sizes = [[factor.size for factor in axis.factors] for axis in use.axes]
         extents = elements.shape
-        if len(sizes) != len(extents) or any(axis.size != n for axis, n in zip(use.axes, use.weight.shape)):
+        if (
+            len(sizes) != len(extents)
+            or len(use.weight.shape) != len(extents)
+            or any(axis.size != n for axis, n in zip(use.axes, use.weight.shape, strict=True))
+        ):
             yield f"{where}: labels are of shape {[axis.size for axis in use.axes]}"
             return
         grid = [
             [extent] if len(axis) == 1 and extent < whole.size else axis
-            for axis, extent, whole in zip(sizes, extents, use.axes)
+            for axis, extent, whole in zip(sizes, extents, use.axes, strict=True)
         ]
-        if any(prod(axis) != extent for axis, extent in zip(grid, extents)):
+        if any(prod(axis) != extent for axis, extent in zip(grid, extents, strict=True)):
             yield f"{where}: factors {sizes} do not make up {list(extents)}"
             return
         for axis in use.axes:
@@ -146,11 +161,9 @@ class Comparison:
 
     def _missing(self, unused: set[str]) -> Iterator[str]:
         stored = np.zeros(self.codebook.starts[-1], bool)
-        for values in self.tensors.values():
-            if values.dtype == np.float32 and values.size > 1:
-                found = self.codebook.find(values.astype(np.float32))
-                if (found >= 0).all():
-                    stored[found.reshape(-1)] = True
+        for elements in self.origins.values():
+            if elements.size > 1:
+                stored[elements.reshape(-1)] = True
         for parameter, name in enumerate(self.codebook.names):
             inside = slice(self.codebook.starts[parameter], self.codebook.starts[parameter + 1])
             matters = any(reading.kind != "modulator" for reading in self.codebook.readings[parameter])
@@ -168,7 +181,7 @@ def _wrong(axes: tuple[Axis, ...], grid: list[list[int]], coordinates: Mapping[s
     """What is wrong with the roles, given the coordinates of every element of the (part of the) stored tensor."""
     factors = [(number, factor) for number, axis in enumerate(axes) for factor in axis.factors]
     extents = [extent for axis in grid for extent in axis]
-    for position, ((number, factor), extent) in enumerate(zip(factors, extents)):
+    for position, ((number, factor), extent) in enumerate(zip(factors, extents, strict=True)):
         if extent == 1:
             continue
         if factor.role not in MOVES:

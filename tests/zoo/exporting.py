@@ -98,7 +98,7 @@ def _legacy(
     module: nn.Module, arguments: tuple[torch.Tensor, ...], architecture: models.Architecture, path: Path
 ) -> None:
     named = [f"input_{index}" for index in range(len(arguments))]
-    axes = dict(zip(named, architecture.dynamic)) if architecture.dynamic else None
+    axes = dict(zip(named, architecture.dynamic, strict=True)) if architecture.dynamic else None
     torch.onnx.export(
         module, arguments, str(path), dynamo=False, input_names=named, dynamic_axes=axes, opset_version=17
     )

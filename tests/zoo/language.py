@@ -22,14 +22,14 @@ class First(nn.Module):
         self.constants = constants
 
     def forward(self, first: Tensor, second: Tensor | None = None) -> Tensor:
-        given = dict(zip(self.names, (first, second)))
+        given = dict(zip(self.names, (first, second), strict=False))
         return self.model(**given, **self.constants, return_dict=False)[0]
 
 
 def loaded(
     model: str, config: str, *names: str, constants: dict[str, Any] | None = None, **settings: Any
 ) -> Callable[[], nn.Module]:
-    """A builder of the transformers class ``model`` on ``config(**settings)``, attention and experts written out op by op."""
+    """A builder of the transformers class ``model`` on ``config(**settings)``, attention and experts op by op."""
 
     def build() -> nn.Module:
         import transformers

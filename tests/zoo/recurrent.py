@@ -1,7 +1,7 @@
 """Recurrent networks and PyTorch's own attention modules.
 
-No LSTM with projections: the legacy exporter refuses it, and the dynamo exporter writes an LSTM of the projection's size
-that leaves weights out.
+No LSTM with projections: the legacy exporter refuses it, and the dynamo exporter writes an LSTM of the projection's
+size that leaves weights out.
 """
 
 from __future__ import annotations
@@ -133,9 +133,7 @@ def sequence() -> tuple[Tensor, ...]:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "lstm": Architecture(lambda: Recurrent(nn.LSTM(5, 7, batch_first=True), 7), sequence),
-    "lstm_bi_2": Architecture(
-        lambda: Recurrent(nn.LSTM(5, 7, 2, bidirectional=True, batch_first=True), 14), sequence
-    ),
+    "lstm_bi_2": Architecture(lambda: Recurrent(nn.LSTM(5, 7, 2, bidirectional=True, batch_first=True), 14), sequence),
     "gru": Architecture(lambda: Recurrent(nn.GRU(5, 7, batch_first=True), 7), sequence),
     "gru_bi_2": Architecture(lambda: Recurrent(nn.GRU(5, 7, 2, bidirectional=True, batch_first=True), 14), sequence),
     "rnn_bi_2": Architecture(lambda: Recurrent(nn.RNN(5, 7, 2, bidirectional=True, batch_first=True), 14), sequence),

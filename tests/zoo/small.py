@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from tests.zoo.models import Architecture
 
@@ -194,7 +193,7 @@ class Gated(nn.Module):
         self.head = nn.Linear(8, 5)
 
     def forward(self, ids: Tensor) -> Tensor:
-        x = F.glu(self.wide(self.words(ids)), -1)
+        x = nn.functional.glu(self.wide(self.words(ids)), -1)
         return self.head(self.slope(x.transpose(1, 2)).mean(-1))
 
 

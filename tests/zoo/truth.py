@@ -48,7 +48,7 @@ class Reading:
         found: dict[Role, Ints] = {}
         for role in ROLES:
             index = np.zeros(grid.shape[1], np.int64)
-            for (given, size), along in zip(factors, grid):
+            for (given, size), along in zip(factors, grid, strict=True):
                 if given == role:
                     index = index * size + along
             found[role] = index + start.get(role, 0)
@@ -65,7 +65,7 @@ def axes(roles: str, shape: tuple[int, ...]) -> tuple[tuple[tuple[Role, int], ..
     if words[-1].endswith("*"):
         words[-1:] = [words[-1][:-1]] * (len(shape) - len(words) + 1)
     assert len(words) == len(shape), (roles, shape)
-    return tuple(((word, size),) for word, size in zip(words, shape))  # type: ignore[misc]
+    return tuple(((word, size),) for word, size in zip(words, shape, strict=True))  # type: ignore[misc]
 
 
 Readings = Iterator[tuple[str, Reading]]
@@ -117,7 +117,7 @@ def _recurrent(module: nn.Module, name: str) -> Readings:
 
 
 LINEAR = "neuron synapse"
-PROJECTIONS = {name: LINEAR for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")}
+PROJECTIONS = dict.fromkeys(("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"), LINEAR)
 
 MODULES: dict[str, Callable[[nn.Module, str], Readings]] = {
     "Linear": _plain("layer", weight=LINEAR),
@@ -141,9 +141,7 @@ MODULES: dict[str, Callable[[nn.Module, str], Readings]] = {
     "EinsumLinear": _plain(
         "layer", heads="neuron synapse neuron", merge="synapse synapse neuron", blocks="shared synapse neuron"
     ),
-    "Experts": _plain(
-        "layer", gate="neuron synapse neuron", up="neuron synapse neuron", down="shared synapse neuron"
-    ),
+    "Experts": _plain("layer", gate="neuron synapse neuron", up="neuron synapse neuron", down="shared synapse neuron"),
 }
 """Module class -> readings of its parameters. What is not listed (norms, biases, positions, gains) is a modulator."""
 
@@ -259,4 +257,3 @@ def mantissas(values: NDArray[np.float32]) -> Ints:
     mantissa, _ = np.frexp(np.asarray(values, np.float32))
     usable = np.where(np.isfinite(mantissa), np.abs(mantissa), 0)
     return (usable * np.float32(2**24)).astype(np.int64)
-

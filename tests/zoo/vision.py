@@ -28,9 +28,7 @@ def convolved(into: int, out: int, size: int = 1, stride: int = 1, groups: int =
 
 def bottleneck(into: int, inner: int, stride: int) -> nn.Module:
     out = 4 * inner
-    path = nn.Sequential(
-        convolved(into, inner), convolved(inner, inner, 3, stride), convolved(inner, out, act=False)
-    )
+    path = nn.Sequential(convolved(into, inner), convolved(inner, inner, 3, stride), convolved(inner, out, act=False))
     project = convolved(into, out, 1, stride, act=False) if stride > 1 or into != out else None
     return nn.Sequential(Residual(path, project), nn.ReLU())
 
@@ -113,9 +111,9 @@ def shufflenet() -> nn.Module:
 class UNet(nn.Module):
     def __init__(self, widths: tuple[int, ...] = (6, 10, 14)) -> None:
         super().__init__()
-        self.down = nn.ModuleList(convolved(into, out, 3) for into, out in zip((3, *widths), widths))
+        self.down = nn.ModuleList(convolved(into, out, 3) for into, out in zip((3, *widths[:-1]), widths, strict=True))
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(into, out, 2, 2) for into, out in zip(widths[:0:-1], widths[-2::-1])
+            nn.ConvTranspose2d(into, out, 2, 2) for into, out in zip(widths[:0:-1], widths[-2::-1], strict=True)
         )
         self.mix = nn.ModuleList(convolved(2 * out, out, 3) for out in widths[-2::-1])
         self.head = nn.Conv2d(widths[0], 2, 1)
@@ -127,7 +125,7 @@ class UNet(nn.Module):
             if index < len(self.down) - 1:
                 kept.append(x)
                 x = nn.functional.max_pool2d(x, 2)
-        for up, mix in zip(self.up, self.mix):
+        for up, mix in zip(self.up, self.mix, strict=True):
             x = mix(torch.cat([up(x), kept.pop()], 1))
         return self.head(x)
 
