@@ -82,7 +82,8 @@ def _merged(data: Integers, position: int) -> Integers:
         return data
     high = data.max(axis=position, keepdims=True)
     low = np.where(data == NOBODY, high, data).min(axis=position, keepdims=True)
-    return np.where(low == high, low, np.minimum(low, MIXED))
+    merged: Integers = np.where(low == high, low, np.minimum(low, MIXED))
+    return merged
 
 
 def _together(

@@ -60,6 +60,8 @@ def label_operand(binding: Binding, index: int) -> OperandLabel:
         name
         for at, pattern in enumerate(binding.rule.operands)
         if at != index and pattern.contracts and (at == 0 or stage_of(binding, at) == stage)
+        # A recurrent op adds what its weights make: they do not contract each other.
+        and (binding.rule.kind != "recurrent" or at == 0 or pattern.mark == "<")
         for name in _names(binding, at)
     }.union(*(_result_names(binding, earlier) for earlier in range(stage)))
     roles: dict[str, Role] = {}

@@ -17,7 +17,7 @@ from graphneurons.axes.notation import Rule, parse
 from graphneurons.axes.rules.site import NoRule, RuleText, Shape, Site
 from graphneurons.axes.rules.tables import RULES
 from graphneurons.axes.windows import resized_shape, window_shape
-from graphneurons.errors import DataError
+from graphneurons.errors import DataError, RuleError
 from graphneurons.graph import CONTROL, ModelGraph, Op, WeightRef
 
 Array = npt.NDArray[Any]
@@ -46,9 +46,10 @@ class Featureless:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What the op does cannot be said; ``reason`` is for the user."""
+    """What the op does cannot be said; ``reason`` is for the user. ``has_rule``: there is a rule, which does not fit."""
 
     reason: str
+    has_rule: bool = False
 
 
 Step = Union[Rule, Binding, Layout, Featureless, Unknown]
@@ -130,8 +131,8 @@ def _settle(walk: _Walk, op: Op) -> Step:
     made: Sequence[Shape | None] = ()
     try:
         step, made = _step(walk, op)
-    except (NoRule, planes.TooLargeError) as error:
-        step = Unknown(str(error))
+    except (NoRule, RuleError, planes.TooLargeError) as error:
+        step = Unknown(str(error), has_rule=True)
     if constant or op.type in _SHAPE_READERS:
         made = _fold(walk, op, step) or made
     for index, name in enumerate(op.outputs):
@@ -178,6 +179,8 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     if simple is not None:
         return rule, simple
     site = site or _site(op, walk.shapes, walk, walk.constants)
+    if any(site.has(index) for index in range(len(rule.operands), len(op.inputs))):
+        raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
     binding = bind(rule, site.shapes)
     made = [binding.result_shape(index) for index in range(len(op.outputs))]
     if made and made[0] is None:

@@ -111,7 +111,10 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
         except (NoRule, planes.TooLargeError) as error:
             roots = [strand for constant in given for strand in constant.strands]
             lost += tuple(Lost(strand.root, strand.ref, f"{op.qualified} {op.name!r}: {error}") for strand in roots)
+            if op.type == "ConstantOfShape" and not roots:
+                lost += (Lost(op.output, _filled(resolution, op), str(error)),)
             made = [()] * len(op.outputs)
+        lost = tuple({item.root: item for item in lost}.values())
         for name, strands in zip(op.outputs, made, strict=False):
             if name and (strands or lost):
                 found[name] = Constant(tuple(strands), lost)
@@ -149,7 +152,7 @@ def _moved(
         shape = shapes[0]
         if shape is None:
             raise NoRule("the shape of its result is not known")
-        return [_broadcast(strand, step, index, shape, op)]
+        return [_broadcast(strand, step, index, shape)]
     if isinstance(step, Binding):
         return [_carried(strand, step, index, number, shape, op) for number, shape in enumerate(shapes)]
     return []
@@ -189,14 +192,15 @@ def _picked(op: Op, site: Site, strand: Strand) -> frozenset[int]:
     return frozenset(stored for stored, plane in enumerate(strand.coordinates) if plane.varies(axis))
 
 
-def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape, op: Op) -> Strand:
+def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape) -> Strand | None:
+    if index >= len(rule.operands) or rule.operands[index].mark == "_":
+        return None
     same = strand.present.shape == shape
     return replace(
         strand,
         present=planes.broadcast(strand.present, shape),
         coordinates=tuple(planes.broadcast(plane, shape) for plane in strand.coordinates),
         untouched=strand.untouched and same,
-        modulates=strand.modulates,
     )
 
 
@@ -231,9 +235,9 @@ def _without_echoes(strands: Sequence[Strand]) -> list[Strand]:
     kept: list[Strand] = []
     for strand in strands:
         twin = best.get(strand.root)
-        if twin is not None and _blurred(twin) != _blurred(strand):
+        if twin is not None and (_blurred(twin) != _blurred(strand) or _alike(twin, strand)):
             if _blurred(strand) < _blurred(twin):
-                kept[kept.index(twin)] = strand
+                kept = [strand if item is twin else item for item in kept]
                 best[strand.root] = strand
             continue
         best.setdefault(strand.root, strand)
@@ -245,10 +249,18 @@ def _blurred(strand: Strand) -> int:
     return sum(bool((plane.data == MIXED).any()) for plane in strand.coordinates)
 
 
-def _generated(resolution: Resolution, op: Op) -> tuple[Strand, ...]:
-    shape = resolution.shapes.get(op.output)
-    if shape is None:
-        return ()
+def _alike(a: Strand, b: Strand) -> bool:
+    pairs = zip((a.present, *a.coordinates), (b.present, *b.coordinates), strict=True)
+    return all(one.data is other.data or np.array_equal(one.data, other.data) for one, other in pairs)
+
+
+def _filled(resolution: Resolution, op: Op) -> WeightRef:
+    """The tensor a ConstantOfShape stands for."""
     value = op.attributes.get("value")
     dtype = value.dtype if isinstance(value, WeightRef) else "float32"
-    return (whole(op.output, WeightRef(op.output, dtype, shape, Filled(0))),)
+    return WeightRef(op.output, dtype, resolution.shapes.get(op.output, ()), Filled(0))
+
+
+def _generated(resolution: Resolution, op: Op) -> tuple[Strand, ...]:
+    ref = _filled(resolution, op)
+    return () if ref.dtype in _STEERING else (whole(op.output, ref),)

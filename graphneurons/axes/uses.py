@@ -65,12 +65,15 @@ def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterat
         part, kind = role
         yield from _lost(op, index, kind, constant.lost)
         if isinstance(step, Unknown):
-            yield from _unlabelled(op, index, constant.strands, step.reason)
+            yield from _unlabelled(op, index, constant.strands, step.reason, 0 if step.has_rule else 1)
             continue
         try:
             label = _label(step, index, part, _shape(name, resolution))
         except NoRule as error:
-            yield from _unlabelled(op, index, constant.strands, str(error))
+            yield from _unlabelled(op, index, constant.strands, str(error), 0)
+            continue
+        if part == "weight" and any(strand.ref.dtype == "string" for strand in constant.strands):
+            yield from (Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands)
             continue
         stage = stage_of(step, index) if isinstance(step, Binding) else 0
         for strand, own in _parts(constant.strands, label, part, kind):
@@ -168,13 +171,14 @@ def _told(use: Use, strand: Strand) -> Use:
     return Use(use.op, use.operand, use.part, use.kind, use.root, use.ref, use.stage, use.label, weight)
 
 
-def _unlabelled(op: Op, index: int, strands: tuple[Strand, ...], reason: str) -> Iterator[Use]:
+def _unlabelled(op: Op, index: int, strands: tuple[Strand, ...], reason: str, least: int) -> Iterator[Use]:
+    """The strands nothing can be said of, but for those of ``least`` elements and fewer: constants that steer an op."""
     for strand in strands:
-        if strand.is_numeric and strand.ref.elements > 1:
+        if strand.is_numeric and strand.ref.elements > least:
             yield Use(op, index, "unlabelled", "", strand.root, strand.ref, reason=reason)
 
 
 def _lost(op: Op, index: int, kind: str, lost: tuple[Lost, ...]) -> Iterator[Use]:
     for item in lost:
-        if item.ref.elements > 1 and item.ref.dtype not in ("int64", "int32", "bool", "string"):
+        if item.ref.elements > 1 and not (item.ref.dtype == "int32" and kind == "elementwise"):
             yield Use(op, index, "unlabelled", kind, item.root, item.ref, reason=item.reason)

@@ -17,9 +17,14 @@ def window_shape(site: Site, binding: Binding) -> Shape | None:
     if axes is None:
         return None
     inner = _numbered(binding, "s")
-    taps = list(site.numbers("kernel_shape") or _numbered(binding, "k"))
-    if not inner or len(taps) != len(inner):
+    kernel = _numbered(binding, "k")
+    taps = list(site.numbers("kernel_shape") or kernel)
+    if kernel and taps != kernel:
+        raise NoRule(f"kernel_shape says {taps}, its weight has a kernel of {kernel}")
+    if not inner:
         return None
+    if len(taps) != len(inner):
+        raise NoRule(f"a kernel over {len(taps)} axes does not slide over the {len(inner)} axes {inner}")
     made = dict(zip((f"t{index}" for index in range(len(inner))), _slide(site, binding, inner, taps), strict=True))
     sizes = {**binding.sizes, **made}
     shape = []

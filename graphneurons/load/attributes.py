@@ -7,6 +7,7 @@ from typing import Any
 
 from graphneurons.graph import Attribute, WeightRef
 from graphneurons.load.tensors import Tensors
+from graphneurons.load.wording import brief
 
 GRAPH, GRAPHS = 5, 10
 _ORDER = {
@@ -22,7 +23,7 @@ def text(stored: bytes) -> str:
 
 def named(where: str, tensor: Any) -> str:
     """``where``, with the name the tensor has of its own."""
-    return f"{where} ({tensor.name!s})" if tensor.name else where
+    return f"{where} ({brief(tensor.name)})" if tensor.name else where
 
 
 _VALUES: dict[int, Callable[[Any, Tensors, str, str], Attribute]] = {

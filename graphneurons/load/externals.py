@@ -10,6 +10,7 @@ from graphneurons.errors import LoadError
 from graphneurons.graph import External
 from graphneurons.load.notices import Notices
 from graphneurons.load.paths import RefusedError, components, open_inside
+from graphneurons.load.wording import brief, quoted
 
 _KEYS = ("location", "offset", "length", "checksum")
 _HIGHEST = 1 << 63
@@ -39,7 +40,7 @@ class Externals:
         if size is not None and offset + length > size:
             self._refuse(
                 where,
-                f"external data at {offset} to {offset + length} is past the end of {location!r} ({size} bytes); "
+                f"external data at {offset} to {offset + length} is past the end of {quoted(location)} ({size} bytes); "
                 "the data file is cut or belongs to another model",
             )
         if length:
@@ -59,7 +60,7 @@ class Externals:
             reached, before = 0, ""
             for (start, stop), where in sorted(extents.items()):
                 if start < reached:
-                    self._notices.add("external-overlap", where, f"overlaps {before} in {location!r}")
+                    self._notices.add("external-overlap", where, f"overlaps {brief(before)} in {quoted(location)}")
                 if stop > reached:
                     reached, before = stop, where
 
@@ -68,11 +69,11 @@ class Externals:
         for entry in entries:
             key, value = entry.key, entry.value
             if not isinstance(key, str) or not isinstance(value, str):
-                self._refuse(where, f"external data {key!r}: {value!r} is not UTF-8")
+                self._refuse(where, f"external data {quoted(key)}: {quoted(value)} is not UTF-8")
             if key in given:
-                self._refuse(where, f"external data gives {key!r} twice")
+                self._refuse(where, f"external data gives {quoted(key)} twice")
             if key not in _KEYS:
-                self._notices.add("external-key", where, f"unknown external data key {key!r} is ignored")
+                self._notices.add("external-key", where, f"unknown external data key {quoted(key)} is ignored")
                 continue
             given[key] = value
         return given
@@ -82,27 +83,29 @@ class Externals:
         if text is None:
             return otherwise
         if not (text.isascii() and text.isdigit() and len(text) <= 19 and int(text) < _HIGHEST):
-            self._refuse(where, f"external data {key} {text!r} is not a number of bytes")
+            self._refuse(where, f"external data {key} {quoted(text)} is not a number of bytes")
         return int(text)
 
     def _check(self, location: str, where: str) -> None:
         try:
             components(location)
         except RefusedError as refused:
-            self._refuse(where, f"external data location {location!r} {refused}")
+            self._refuse(where, f"external data location {quoted(location)} {refused}")
 
     def _size(self, location: str, where: str) -> int | None:
         if location in self._sizes:
             return self._sizes[location]
         self._check(location, where)
         if self._directory is None:
-            self._refuse(where, f"external data {location!r} of a model that is not a file; load it from its folder")
+            self._refuse(
+                where, f"external data {quoted(location)} of a model that is not a file; load it from its folder"
+            )
         size: int | None = None
         try:
             descriptor, size = open_inside(self._directory, location)
             os.close(descriptor)
         except RefusedError as refused:
-            self._refuse(where, f"external data location {location!r} {refused}")
+            self._refuse(where, f"external data location {quoted(location)} {refused}")
         except FileNotFoundError:
             self._notices.add("external-missing", location, "external data file is missing; only structure is known")
         except OSError as error:

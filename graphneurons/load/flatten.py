@@ -14,6 +14,7 @@ from graphneurons.load.nodes import Node, constant_of, read_node
 from graphneurons.load.notices import Notices
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.values import value_of
+from graphneurons.load.wording import brief, quoted
 
 DEEPEST = 32
 EXPANSION = 500_000
@@ -25,9 +26,6 @@ class Body(NamedTuple):
 
     nodes: Iterable[Node]
     names: Sequence[str]
-
-
-_NO_SOURCE = "reads {name!r}, which nothing in the file makes"
 
 
 class Flattening:
@@ -137,7 +135,7 @@ class Flattening:
         """The flat name of ``name``. Raises `LoadError` naming ``reader`` if nothing defines it."""
         found = frame.find(self.tensors.text(name, reader))
         if found is None:
-            self.tensors.refuse(reader, _NO_SOURCE.format(name=name))
+            self.tensors.refuse(reader, f"reads {quoted(name)}, which nothing in the file makes")
         return found
 
     # ---- ops ---------------------------------------------------------------------------------------------------------
@@ -217,7 +215,7 @@ class Flattening:
     def _no_overload(self, node: Node) -> None:
         if (node.domain, node.type, node.overload) not in self._functions:
             self.notices.add(
-                "unknown-overload", node.label, f"the file has no overload {node.overload!r} of {node.type}"
+                "unknown-overload", node.label, f"the file has no overload {quoted(node.overload)} of {node.type}"
             )
 
     def _attributes(self, node: Node, frame: Frame) -> Mapping[str, Attribute]:
@@ -229,7 +227,7 @@ class Flattening:
             if source in frame.bound:
                 given[name] = frame.bound[source]
             else:
-                message = f"its attribute {name} is to come from {source!r} of the call {frame.prefix}, which has none"
+                message = f"its attribute {name} is to come from {quoted(source)} of the call {brief(frame.prefix)}, which has none"
                 self.notices.add("attribute-not-given", node.label, message)
         return {**node.attributes, **given}
 
@@ -319,7 +317,9 @@ class Flattening:
         for formal, output in zip(function.outputs, wanted, strict=False):
             value = inner.names[formal]
             if output and not value:
-                self.tensors.refuse(node.label, f"{function.name} returns its input {formal!r}, which is not given")
+                self.tensors.refuse(
+                    node.label, f"{function.name} returns its input {quoted(formal)}, which is not given"
+                )
             if output and value != output:
                 self.identity(f"{name}/{formal}", value, output, node, inner)
 

@@ -12,6 +12,7 @@ from graphneurons.graph import Attribute
 from graphneurons.load.attributes import kind_of, value_of
 from graphneurons.load.nodes import Node, normal_domain, read_node
 from graphneurons.load.tensors import Tensors
+from graphneurons.load.wording import brief, quoted
 
 Key = tuple[str, str, str]
 DEEPEST = 32
@@ -61,7 +62,7 @@ def read_functions(protos: Iterable[Any], tensors: Tensors) -> dict[Key, Functio
 
 def label(key: Key) -> str:
     domain, name, overload = key
-    return "function " + ".".join(filter(None, (domain, name))) + (f":{overload}" if overload else "")
+    return brief("function " + ".".join(filter(None, (domain, name))) + (f":{overload}" if overload else ""))
 
 
 def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
@@ -70,10 +71,10 @@ def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
     made.update(proto.input)
     for name, count in made.items():
         if count > 1:
-            tensors.refuse(where, f"the value {name!r} is defined {count} times")
+            tensors.refuse(where, f"the value {quoted(name)} is defined {count} times")
     for name in proto.output:
         if name not in made:
-            tensors.refuse(where, f"its output {name!r} is never made")
+            tensors.refuse(where, f"its output {quoted(name)} is never made")
     defaults: dict[str, Attribute] = {}
     for attribute in proto.attribute_proto:
         name = tensors.text(attribute.name, where)
@@ -83,7 +84,7 @@ def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
     for node in nodes:
         for name, source in node.references:
             if source not in declared:
-                message = f"its attribute {name} refers to {source!r}, which {where} does not declare"
+                message = f"its attribute {brief(name)} refers to {quoted(source)}, which {where} does not declare"
                 tensors.notices.add("undeclared-attribute", node.label, message)
     versions = {normal_domain(opset.domain): opset.version for opset in proto.opset_import}
     return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, size)

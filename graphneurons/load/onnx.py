@@ -23,6 +23,7 @@ from graphneurons.load.sniff import looks_like, message_like
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.values import value_of
 from graphneurons.load.wire import Buffer, Skimmed, skim
+from graphneurons.load.wording import quoted
 
 MOST_NODES = 2_000_000
 _TWO_GIB = 1 << 31
@@ -65,7 +66,7 @@ def _honest(path: str) -> Iterator[None]:
             raise LoadError("messages are nested deeper than any protobuf library reads (100)", file=path) from None
         raise LoadError("damaged: protobuf cannot parse the structure; export it again", file=path) from None
     except UnicodeDecodeError as error:
-        raise LoadError(f"a name in the file is not UTF-8 ({error.object[:40]!r})", file=path) from None
+        raise LoadError(f"a name in the file is not UTF-8 ({quoted(error.object)})", file=path) from None
     except RecursionError:
         raise LoadError("messages are nested too deep", file=path) from None
     except MemoryError:
@@ -149,7 +150,7 @@ def _sorted(ops: list[Op], known: list[str], path: str, notices: Notices) -> tup
         return tuple(ops)
     ordered = topological(ops)
     if isinstance(ordered, Op):
-        what = f"the op needs its own result {ordered.output!r}: the graph has a cycle"
+        what = f"the op needs its own result {quoted(ordered.output)}: the graph has a cycle"
         raise LoadError(what, file=path, where=ordered.name)
     notices.add("unsorted-nodes", unsorted.name, "nodes are not in the order they run; runtimes refuse this file")
     return ordered

@@ -7,9 +7,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from graphneurons.errors import DataError, LoadError
-from graphneurons.graph import Absent, External, FileSlice, Filled, InMemory, Inline, Sparse, Storage, WeightRef
+from graphneurons.graph import Absent, External, FileSlice, Filled, Inline, InMemory, Sparse, Storage, WeightRef
 from graphneurons.load.dtypes import BITS, DTYPES, stored_bytes, typed_entries
 from graphneurons.load.paths import RefusedError, open_inside, open_model
+from graphneurons.load.wording import quoted
 
 if TYPE_CHECKING:
     import numpy
@@ -204,7 +205,7 @@ def _bytes(ref: WeightRef, storage: Storage) -> bytearray:
         try:
             descriptor, _ = open_inside(storage.directory, storage.location)
         except RefusedError as refused:
-            raise _error(ref, f"external data location {storage.location!r} {refused}") from None
+            raise _error(ref, f"external data location {quoted(storage.location)} {refused}") from None
         except OSError as error:
             raise _error(ref, f"the data file cannot be opened ({error.strerror}); put it back") from None
     elif isinstance(storage, FileSlice):

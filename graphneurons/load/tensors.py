@@ -17,6 +17,7 @@ from graphneurons.load.dtypes import DTYPES, DType, stored_bytes, typed_entries
 from graphneurons.load.externals import Externals
 from graphneurons.load.notices import Notices
 from graphneurons.load.wire import Buffer, Cut, Skimmed
+from graphneurons.load.wording import quoted
 
 MOST_ELEMENTS = 1 << 40
 HIGHEST_RANK = 64
@@ -45,7 +46,7 @@ class Tensors:
     def text(self, stored: str | bytes, where: str) -> str:
         """A string of the file. The parser hands over bytes where they are not UTF-8: that raises `LoadError`."""
         if type(stored) is not str:
-            self.refuse(where, f"a name in the file is not UTF-8 ({stored[:40]!r}); protobuf strings must be")
+            self.refuse(where, f"a name in the file is not UTF-8 ({quoted(stored)}); protobuf strings must be")
         return stored
 
     def weight(self, tensor: Any, where: str, name: str = "") -> WeightRef:

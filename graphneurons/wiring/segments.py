@@ -31,7 +31,7 @@ def segments_of(wiring: Wiring, numbers: Integers) -> tuple[Segment, ...]:
 
 
 def _runs(name: str, offset: int, indices: Integers) -> list[Segment]:
-    """One source's indices in arithmetic runs, each index repeated equally often, or listed where there is no pattern."""
+    """One source's indices in arithmetic runs, each index repeated equally often; listed where there is no pattern."""
     runs: list[Segment] = []
     start = 0
     while start < indices.size:

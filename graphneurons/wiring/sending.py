@@ -59,7 +59,8 @@ def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape
         width = shape[-1] if len(shape) == 3 else 0
         if not 0 < width <= sender.source.size:
             return MIXED
-        return Plane(shape, planes.along(shape, len(shape) - 1).data + (sender.source.base + sender.source.size - width))
+        first = sender.source.base + sender.source.size - width
+        return Plane(shape, planes.along(shape, len(shape) - 1).data + first)
     factors = tuple(name for name in sender.factors if name in binding.sizes)
     if not set(factors) <= names:
         return MIXED

@@ -13,8 +13,7 @@ def quantize_linear(site: Site) -> str:
     if scale is None:
         raise NoRule("the shape of the scale is not known")
     if len(scale) == 0 or scale == (1,):
-        mark = "%." if not scale else "%1"
-        return f"map: *x, {mark}, {mark} -> *x"
+        return f"map: *x, {per_tensor(site, 1, 2)} -> *x"
     rank = site.known_rank(0)
     axis = site.axis(site.number("axis", 1), rank)
     if len(scale) == 1:

@@ -46,29 +46,40 @@ class Site:
         """The rank of operand ``index``; `NoRule` if its shape is not known."""
         shape = self.shape(index)
         if shape is None:
-            raise NoRule(f"the shape of operand {index} is not known; give the dynamic dimensions with --dim or --shape")
+            raise NoRule(
+                f"the shape of operand {index} is not known; give the dynamic dimensions with --dim or --shape"
+            )
         return len(shape)
 
     def number(self, name: str, default: int) -> int:
         """Integer attribute ``name``."""
         value = self.op.attributes.get(name, default)
-        return value if isinstance(value, int) else default
+        if not isinstance(value, int):
+            raise NoRule(f"attribute {name} is {value!r}, not an integer")
+        return value
 
     def numbers(self, name: str) -> tuple[int, ...] | None:
         """Attribute ``name``, a list of integers, or None."""
         value = self.op.attributes.get(name)
-        if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
-            return tuple(item for item in value if isinstance(item, int))
-        return None
+        if value is None or value == ():
+            return None
+        if not isinstance(value, tuple):
+            raise NoRule(f"attribute {name} is {value!r}, not a list of integers")
+        numbers = tuple(item for item in value if isinstance(item, int))
+        if len(numbers) != len(value):
+            raise NoRule(f"attribute {name} is not a list of integers")
+        return numbers
 
     def text(self, name: str, default: str = "") -> str:
         value = self.op.attributes.get(name, default)
-        return value if isinstance(value, str) else default
+        if not isinstance(value, str):
+            raise NoRule(f"attribute {name} is {value!r}, not text")
+        return value
 
     def integers(self, index: int) -> tuple[int, ...] | None:
-        """The values of operand ``index``, flattened, if it is small and known before the model runs."""
+        """The values of operand ``index``, flattened, if it holds integers, is small and known before the model runs."""
         value = self.value(index)
-        return None if value is None else tuple(int(item) for item in value.reshape(-1).tolist())
+        return None if value is None or value.dtype.kind not in "iub" else tuple(int(item) for item in value.reshape(-1).tolist())
 
     def value(self, index: int) -> npt.NDArray[Any] | None:
         """The array of operand ``index`` if it is small and known before the model runs."""
