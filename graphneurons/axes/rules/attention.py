@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from graphneurons.axes.rules.quantized import per_tensor_or
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.spelling import positive
 
 
 def _sizes(sizes: dict[str, int | None]) -> str:
@@ -26,13 +27,6 @@ def _cached(site: Site, past: int, axis: int, new: int | None) -> tuple[str, int
     return "all", None if shape is None or new is None or len(shape) <= axis else shape[axis] + new
 
 
-def _positive(site: Site, name: str) -> int:
-    heads = site.number(name, 0)
-    if heads < 1:
-        raise NoRule(f"attribute {name} is missing, so heads cannot be told apart")
-    return heads
-
-
 def _length(site: Site, index: int, axis: int) -> int | None:
     shape = site.shape(index)
     return None if shape is None or len(shape) <= axis else shape[axis]
@@ -45,7 +39,7 @@ def attention(site: Site) -> str:
         query, key, value = _length(site, 0, 1), _length(site, 1, 1), "b g n e"
         operands, result, tokens = "b (g r) m d, b g n d, b g n e", "b (g r) m e", 2
     else:
-        query, key, value = _positive(site, "q_num_heads"), _positive(site, "kv_num_heads"), "b n (g e)"
+        query, key, value = positive(site, "q_num_heads"), positive(site, "kv_num_heads"), "b n (g e)"
         operands, result, tokens = f"b m (g r d), b n (g d), {value}", "b m (g r e)", 1
     if query is not None and key is not None and (key < 1 or query % key):
         raise NoRule(f"{query} query heads cannot be shared out over {key} key heads")
@@ -67,7 +61,7 @@ def linear_attention(site: Site) -> str:
 
     com.microsoft's may have more key heads than query heads.
     """
-    query, key = _positive(site, "q_num_heads"), _positive(site, "kv_num_heads")
+    query, key = positive(site, "q_num_heads"), positive(site, "kv_num_heads")
     state = "_" if site.number("state_window", 0) else "b g d e"
     if query % key == 0:
         heads = f"b t (g r d), b t (g d), b t (g e), {state}, _, _ -> b t (g r e), {state}"
@@ -91,7 +85,9 @@ def fused_projections(site: Site, *, tokens: str = "b t", tail: str = "_, _, _, 
 
 
 def _columns(site: Site, weight: int, widths: Sequence[int] | None) -> tuple[str, dict[str, int | None]]:
-    heads = _positive(site, "num_heads")
+    heads = positive(site, "num_heads")
+    if widths and (len(widths) != 3 or min(widths) < 1):
+        raise NoRule(f"qkv_hidden_sizes {list(widths)} are not three sizes")
     if widths and len(set(widths)) > 1:
         return "o", {}
     width = _length(site, weight, 1)
@@ -127,7 +123,7 @@ def quantized_attention(site: Site) -> str:
 
 def multi_head_attention(site: Site) -> str:
     """com.microsoft MultiHeadAttention: separate operands, or packed (tokens, heads, 3 or 2, width)."""
-    heads = _positive(site, "num_heads")
+    heads = positive(site, "num_heads")
     rank = site.known_rank(0)
     if rank == 5:
         if site.has(6) or len([name for name in site.op.outputs if name]) > 1:
@@ -150,7 +146,7 @@ def multi_head_attention(site: Site) -> str:
 
 def decoder_masked_attention(site: Site) -> str:
     """DecoderMaskedMultiHeadAttention: MultiHeadAttention for one token, with its operands in another order."""
-    heads = _positive(site, "num_heads")
+    heads = positive(site, "num_heads")
     if not site.has(1):
         return f"attention: b m (qkv h d) -> b m (h d), _, _, _ | qkv=3 h={heads}"
     key, value = ("b h n d", "b h n e") if site.rank(1) == 4 else ("b n (h d)", "b n (h e)")
@@ -160,7 +156,7 @@ def decoder_masked_attention(site: Site) -> str:
 def group_query_attention(site: Site, *, past: int = 3) -> str:
     """com.microsoft GroupQueryAttention: query head j uses key head j // r. Packed query, key and value lie side by
     side, ``r + 2`` parts of the size of the keys: the last one holds the values, head by head."""
-    query, key = _positive(site, "num_heads"), _positive(site, "kv_num_heads")
+    query, key = positive(site, "num_heads"), positive(site, "kv_num_heads")
     if query % key:
         raise NoRule(f"{query} query heads cannot be shared out over {key} key heads")
     packed = not site.has(1)
@@ -182,7 +178,7 @@ def group_query_attention(site: Site, *, past: int = 3) -> str:
 
 def paged_attention(site: Site) -> str:
     """PagedAttention: tokens of all sequences in one axis, keys and values in blocks that others own."""
-    query, key = _positive(site, "num_heads"), _positive(site, "kv_num_heads")
+    query, key = positive(site, "num_heads"), positive(site, "kv_num_heads")
     if query % key:
         raise NoRule(f"{query} query heads cannot be shared out over {key} key heads")
     if site.text("kv_cache_layout", "") == "LATENT" or not site.has(1):
@@ -193,7 +189,7 @@ def paged_attention(site: Site) -> str:
 
 def decoder_attention(site: Site) -> str:
     """DecoderAttention: W_q is (in, q), W_kv is (in, k + v), tokens come first. Queries are as wide as values."""
-    _positive(site, "num_heads")
+    positive(site, "num_heads")
     return (
         "attention: t b i, n b j, i q, j (kv v), ~(qkv v), _, _, _, _, _, _, _ "
         "-> t b q, n b (kv v) => t b v, _, _ | kv=2 qkv=3"
@@ -202,7 +198,7 @@ def decoder_attention(site: Site) -> str:
 
 def longformer_attention(site: Site) -> str:
     """LongformerAttention: two sets of projections, for tokens that attend locally and globally."""
-    _positive(site, "num_heads")
+    positive(site, "num_heads")
     return (
         "attention: b t i, i (qkv h), ~(qkv h), _, i (all u), ~(all u), _ "
         "-> b t (qkv h), b t (all u) => b t h | qkv=3 all=3"
@@ -212,7 +208,7 @@ def longformer_attention(site: Site) -> str:
 def gated_relative_position_bias(site: Site) -> str:
     """GatedRelativePositionBias: every head of the query goes through one small linear (in, D), whose sums gate the
     position bias."""
-    heads = _positive(site, "num_heads")
+    heads = positive(site, "num_heads")
     if site.known_rank(0) != 3:
         raise NoRule("packed tokens: their positions are computed while the model runs")
     return f"linear: b t (h i), ~(h i), ~1 h t s, i d, ~d, _, _ -> b h t d => b h t s | h={heads}"
@@ -229,7 +225,7 @@ def gated_delta_net(site: Site) -> str:
     if not site.has(1):
         raise NoRule("packed query, key and value: their widths are not told")
     key, value = site.shape(1), site.shape(2)
-    if key is None or value is None or len(key) != len(value) or not key[-2] or value[-2] % key[-2]:
+    if key is None or value is None or len(key) != len(value) or len(key) < 3 or not key[-2] or value[-2] % key[-2]:
         raise NoRule("the number of heads is not known")
     outputs = "*t (h r) e, b (h r) e d, _"
     return f"attention: *t h d, *t h d, *t (h r) e -> {outputs} | r={value[-2] // key[-2]}"

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 
 from graphneurons.axes.rules.site import NoRule, Site
-from graphneurons.axes.rules.spelling import aligned
+from graphneurons.axes.rules.spelling import aligned, positive
 
 _TERM = re.compile(r"\.\.\.|[A-Za-z]")
 _REST = "*rest"
+_LONGEST_EQUATION = 1000
 
 
 def gemm(site: Site) -> str:
@@ -54,6 +55,8 @@ def _transposed(plain: str, site: Site, operand: str, index: int) -> str:
 def einsum(site: Site) -> str:
     """The equation itself, one factor per letter. Operand axes of size one broadcast and are written ``1``."""
     equation = site.text("equation").replace(" ", "")
+    if len(equation) > _LONGEST_EQUATION:
+        raise NoRule(f"an equation of {len(equation)} letters")
     left, arrow, right = equation.partition("->")
     terms = [_letters(term, equation) for term in left.split(",")]
     if len(terms) != len(site.op.inputs):
@@ -105,7 +108,7 @@ def _axes(term: list[str]) -> str:
 
 def conv_operands(site: Site, *, channels_last: bool = False) -> tuple[str, str, str, str, str]:
     """Activation, weight, per-channel modulator, result and sizes of a convolution with attribute ``group``."""
-    group = site.number("group", 1)
+    group = positive(site, "group", 1)
     i, o, sizes = ("i", "o", "") if group == 1 else ("(g i)", "(g o)", f" | g={group}")
     if channels_last:
         return f"n *s {i}", f"{o} i *k", o, f"n *t {o}", sizes
@@ -120,7 +123,7 @@ def conv(site: Site) -> str:
 
 def conv_transpose(site: Site) -> str:
     """W is (C, M/group, k...): axis 0 holds group and input channels, axis 1 the outputs of one group."""
-    group = site.number("group", 1)
+    group = positive(site, "group", 1)
     if group == 1:
         return "conv_transpose: n i *s, i o *k, ~o -> n o *t"
     return f"conv_transpose: n (g i) *s, (g i) o *k, ~(g o) -> n (g o) *t | g={group}"
@@ -140,7 +143,7 @@ def nhwc_conv(site: Site) -> str:
 
 def nhwc_conv_transpose(site: Site) -> str:
     """ConvTranspose with channels last; the weight stays (C, M/group, k...)."""
-    group = site.number("group", 1)
+    group = positive(site, "group", 1)
     if group == 1:
         return "conv_transpose: n *s i, i o *k, ~o -> n *t o"
     return f"conv_transpose: n *s (g i), (g i) o *k, ~(g o) -> n *t (g o) | g={group}"
@@ -157,13 +160,15 @@ def causal_conv(site: Site) -> str:
     com.microsoft's has more axes (``ndim``), other layouts, and a window of states, which is left out here.
     """
     spatial = site.number("ndim", 1)
+    if spatial not in (1, 2, 3):
+        raise NoRule(f"ndim {spatial} is none of 1, 2 and 3")
     time = " ".join(f"s{index}" for index in range(spatial))
     taps = " ".join(f"k{index}" for index in range(spatial))
     state, weight = "_", site.shape(1)
     more = ""
     last = bool(site.number("channels_last", 0))
     if spatial == 1 and not last and not site.number("state_window", 0) and weight is not None and len(weight) == 3:
-        state, more = "n (g i) p", f" p={(weight[2] - 1) * site.number('dilation', 1)}"
+        state, more = "n (g i) p", f" p={max(0, weight[2] - 1) * positive(site, 'dilation', 1)}"
     if last and site.known_rank(0) != 3:
         raise NoRule("its channels are spread over several axes")
     x, y = (f"n {time} (g i)", f"n {time} (g o)") if last else (f"n (g i) {time}", f"n (g o) {time}")

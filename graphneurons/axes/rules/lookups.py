@@ -47,7 +47,7 @@ def gather_nd(site: Site) -> str:
     if not indices:
         raise NoRule("the shape of the indices is not known")
     batch, depth = site.number("batch_dims", 0), indices[-1]
-    if batch + depth > rank:
+    if batch < 0 or depth < 1 or batch + depth > rank:
         raise NoRule(f"index tuples of {depth} do not fit a table of rank {rank} with {batch} batch axes")
     picked = range(batch, batch + depth)
     table = _table(rank, set(picked))

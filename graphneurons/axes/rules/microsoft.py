@@ -70,7 +70,7 @@ def quantized_embed_layer_normalization(site: Site) -> str:
 def expand_dims(site: Site) -> str:
     """A new axis of size one at operand 1."""
     rank = site.known_rank(0)
-    at = site.axis(constant_integers(site, 1, "the axis to insert")[0], rank + 1)
+    at = site.axis(constant_integers(site, 1, "the axis to insert", 1)[0], rank + 1)
     axes = names(rank)
     return f"map: {spelled(axes)}, _ -> {spelled([*axes[:at], '1', *axes[at:]])}"
 

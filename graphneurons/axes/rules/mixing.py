@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
-from graphneurons.axes.rules.spelling import constant_integers, marked, names, spelled
+from graphneurons.axes.rules.spelling import constant_integers, marked, names, positive, spelled
 
 
 def reduce(site: Site) -> str:
@@ -81,7 +81,7 @@ def _resized(site: Site, rank: int) -> set[int]:
 def cumulative(site: Site) -> str:
     """CumSum and CumProd: the axis is operand 1."""
     rank = site.known_rank(0)
-    axis = site.axis(constant_integers(site, 1, "the axis to accumulate along")[0], rank)
+    axis = site.axis(constant_integers(site, 1, "the axis to accumulate along", 1)[0], rank)
     axes = spelled(marked(names(rank), [axis]))
     return f"mix: {axes}, _ -> {axes}"
 
@@ -91,7 +91,9 @@ def dft(site: Site) -> str:
     rank = site.known_rank(0)
     axis = site.number("axis", 1)
     if "axis" not in site.op.attributes:
-        axis = constant_integers(site, 2, "the axis to transform")[0] if site.has(2) else -2 if _late_dft(site) else 1
+        axis = (
+            constant_integers(site, 2, "the axis to transform", 1)[0] if site.has(2) else -2 if _late_dft(site) else 1
+        )
     signal = site.axis(axis, rank)
     if signal == rank - 1:
         raise NoRule("the last axis holds real and imaginary parts and cannot be transformed")
@@ -114,6 +116,8 @@ def region_align(site: Site) -> str:
     """RoiAlign and MaxRoiPool: every channel is pooled over every region (region, 4 or 5)."""
     regions = site.shape(1)
     pooled = site.numbers("pooled_shape") or (site.number("output_height", 1), site.number("output_width", 1))
+    if len(pooled) != 2 or min(pooled) < 1:
+        raise NoRule(f"regions pooled to {list(pooled)}")
     told = f"t0={pooled[0]} t1={pooled[1]}" + (f" roi={regions[0]}" if regions else "")
     more = ", _" * (len(site.op.inputs) - 1)
     return f"mix: n c *s{more} -> roi c t0 t1 | {told}"
@@ -121,15 +125,19 @@ def region_align(site: Site) -> str:
 
 def crop_and_resize(site: Site) -> str:
     """com.microsoft CropAndResize: like RoiAlign, with the size as operand 3."""
-    regions, size = site.shape(1), constant_integers(site, 3, "the size of the crops")
+    regions, size = site.shape(1), constant_integers(site, 3, "the size of the crops", 2)
+    if min(size[:2]) < 1:
+        raise NoRule(f"crops of size {list(size)}")
     told = f"t0={size[0]} t1={size[1]}" + (f" roi={regions[0]}" if regions else "")
     return f"mix: n c *s, _, _, _ -> roi c t0 t1 | {told}"
 
 
 def column_to_image(site: Site) -> str:
     """Col2Im: the positions ``k`` of a block are added where blocks overlap; channels stay apart."""
-    image = constant_integers(site, 1, "the shape of the image")
-    block = constant_integers(site, 2, "the shape of a block")
+    image = constant_integers(site, 1, "the shape of the image", 1)
+    block = constant_integers(site, 2, "the shape of a block", 1)
+    if min(image) < 1 or min(block) < 1:
+        raise NoRule(f"blocks of {list(block)} in an image of {list(image)}")
     axes = [f"t{index}" for index in range(len(image))]
     told = " ".join(f"{name}={size}" for name, size in zip(axes, image, strict=True))
     return f"reduce: n (c k) l, _, _ -> n c {' '.join(axes)} | k={prod(block)} {told}"
@@ -155,6 +163,8 @@ def unfold(site: Site) -> str:
     operand = names(len(shape), {axis: "s"})
     result = ["t" if index == axis else name for index, name in enumerate(operand)]
     count = (shape[axis] - size) // step + 1
+    if count < 1:
+        raise NoRule(f"an axis of {shape[axis]} has no slice of {size}")
     return f"mix: {spelled(operand)} -> {spelled([*result, 'w'])} | t={count} w={size}"
 
 
@@ -162,7 +172,9 @@ def fourier(forward: bool) -> RuleText:
     """com.microsoft Rfft and Irfft over the last ``signal_ndim`` axes; real and imaginary parts are the last axis."""
 
     def rule(site: Site) -> str:
-        count = site.number("signal_ndim", 1)
+        count = positive(site, "signal_ndim", 1)
+        if count > site.known_rank(0):
+            raise NoRule(f"{count} signal axes in a tensor of rank {site.known_rank(0)}")
         signal, spectrum = (spelled(f"{name}{index}" for index in range(count)) for name in ("s", "f"))
         if forward:
             return f"mix: *n {signal} -> *n {spectrum} part"

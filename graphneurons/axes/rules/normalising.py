@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
-from graphneurons.axes.rules.spelling import aligned, marked, names, spelled
+from graphneurons.axes.rules.spelling import aligned, marked, names, positive, spelled
 
 
 def batch_normalization(site: Site) -> str:
@@ -34,9 +34,9 @@ def rms_normalization(site: Site) -> str:
 
 def group_normalization(site: Site) -> str:
     """Scale and bias per channel; in opset 18 per group, which their size tells."""
-    groups = site.number("num_groups", 1)
+    groups = positive(site, "num_groups", 1)
     shape, scale = site.shape(0), site.shape(1)
-    per_group = shape is not None and scale == (groups,) and shape[1] != groups
+    per_group = shape is not None and len(shape) > 1 and scale == (groups,) and shape[1] != groups
     modulator = "~g" if per_group else "~(g c)"
     return f"normalisation: n ^(g c) ^*s, {modulator}, {modulator} -> n ^(g c) ^*s | g={groups}"
 
@@ -86,20 +86,22 @@ def skip_layer_normalization(beta: bool) -> RuleText:
 
 def group_norm(site: Site) -> str:
     """com.microsoft GroupNorm: channels last unless told; gains and biases per channel."""
-    groups = site.number("groups", 1)
+    groups = positive(site, "groups", 1)
     x = "n ^*s ^(g c)" if site.number("channels_last", 1) else "n ^(g c) ^*s"
     return f"normalisation: {x}, ~(g c), ~(g c) -> {x} | g={groups}"
 
 
 def skip_group_norm(site: Site) -> str:
     """com.microsoft SkipGroupNorm: the skip may have the spatial axes, ones in their place, or none."""
-    groups, rank, last = site.number("groups", 1), site.known_rank(0), bool(site.number("channels_last", 1))
+    groups, rank, last = positive(site, "groups", 1), site.known_rank(0), bool(site.number("channels_last", 1))
     spatial = [f"s{index}" for index in range(rank - 2)]
     skip = site.shape(3)
     if skip is None:
         raise NoRule("the shape of the skip operand is not known")
     if len(skip) == 2:
         kept = []
+    elif len(skip) != rank:
+        raise NoRule(f"a skip operand of rank {len(skip)} for a tensor of rank {rank}")
     else:
         sizes = skip[1:-1] if last else skip[2:]
         kept = ["1" if size == 1 else name for name, size in zip(spatial, sizes, strict=True)]
@@ -112,7 +114,7 @@ def skip_group_norm(site: Site) -> str:
 
 def branchwise_rms_norm(site: Site) -> str:
     """com.microsoft BranchwiseRMSNorm: branches in an axis of their own, or ``num_branches`` in the last one."""
-    branches, scale = site.number("num_branches", 0), site.shape(1)
+    branches, scale = max(0, site.number("num_branches", 0)), site.shape(1)
     x, axes = ("*n ^(c d)", "(c d)") if branches else ("*n c ^d", "c d")
     if scale is not None and len(scale) == 2:
         axes = "c d"

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from graphneurons.axes.rules.lookups import looks_up
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
-from graphneurons.axes.rules.spelling import names, spelled
-
-
-def _count(site: Site, name: str) -> int:
-    count = site.number(name, 0)
-    if count < 1:
-        raise NoRule(f"attribute {name}, a size of the packed matrix, is missing")
-    return count
+from graphneurons.axes.rules.spelling import names, positive, spelled
 
 
 def _unsigned(site: Site, index: int, rows: str) -> str:
@@ -26,7 +19,7 @@ def _unsigned(site: Site, index: int, rows: str) -> str:
 
 def matmul_nbits(site: Site) -> str:
     """com.microsoft MatMulNBits: B (N, blocks, bytes), scales (N, blocks), zero points packed or not, bias (N)."""
-    synapses, neurons = _count(site, "K"), _count(site, "N")
+    synapses, neurons = positive(site, "K"), positive(site, "N")
     shape = site.shape(1)
     if shape is None or len(shape) not in (2, 3) or shape[0] != neurons:
         raise NoRule(f"B of shape {list(shape or ())} does not hold {neurons} rows")
@@ -37,14 +30,14 @@ def matmul_nbits(site: Site) -> str:
 
 def matmul_nbits_mlp(site: Site) -> str:
     """MatMulNBitsMlp: gate and up projection of one activation, multiplied; a norm may be fused in front."""
-    synapses = _count(site, "K")
+    synapses = positive(site, "K")
     weights = ", ".join(f"{name} block bytes, %{name} block, ~{name}" for name in ("gate", "up"))
     return f"linear: *n i, *n i, ~i, {weights} -> *n gate, *n up => *n gate, *n i | i={synapses} #={synapses}"
 
 
 def matmul_nbits_qkv(site: Site) -> str:
     """MatMulNBitsQkv: query, key and value projection of one normalised activation."""
-    synapses = _count(site, "K")
+    synapses = positive(site, "K")
     weights = ", ".join(f"{name} block bytes, %{name} block, ~{name}" for name in "qkv")
     sums = "*n q, *n k, *n v"
     return f"linear: *n i, *n i, ~i, {weights} -> {sums} => {sums}, *n i | i={synapses} #={synapses}"
@@ -52,7 +45,7 @@ def matmul_nbits_qkv(site: Site) -> str:
 
 def matmul_bnb4(site: Site) -> str:
     """MatMulBnb4: the matrix (N, K), flattened row by row, two elements per byte; blocks run along the flat matrix."""
-    synapses, neurons = _count(site, "K"), _count(site, "N")
+    synapses, neurons = positive(site, "K"), positive(site, "N")
     if not site.number("transB", 1):
         raise NoRule("with transB=0 the neurons share bytes")
     if synapses % 2:

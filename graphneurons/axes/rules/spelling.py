@@ -55,9 +55,21 @@ def every_operand(kind: str) -> RuleText:
     return rule
 
 
-def constant_integers(site: Site, index: int, what: str) -> tuple[int, ...]:
-    """The integers of operand ``index``; `NoRule` if they are computed while the model runs."""
+def positive(site: Site, name: str, default: int | None = None) -> int:
+    """Attribute ``name``, a count; `NoRule` if it is missing without a default, or below one."""
+    count = site.number(name, 0 if default is None else default)
+    if count < 1:
+        if name not in site.op.attributes:
+            raise NoRule(f"attribute {name} is missing")
+        raise NoRule(f"attribute {name} is {count}, which counts nothing")
+    return count
+
+
+def constant_integers(site: Site, index: int, what: str, count: int = 0) -> tuple[int, ...]:
+    """At least ``count`` integers of operand ``index``; `NoRule` if they are computed while the model runs."""
     values = site.integers(index)
     if values is None:
         raise NoRule(f"{what} (operand {index}) is computed while the model runs")
+    if len(values) < count:
+        raise NoRule(f"{what} (operand {index}) has {len(values)} numbers where {count} are needed")
     return values
