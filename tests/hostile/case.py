@@ -19,8 +19,8 @@ Outcome = Literal["E", "W", "EW", "OK"]
 class Case:
     """``expect``: ``E`` refused, ``W`` analyzed with a finding, ``EW`` either (never silently), ``OK`` accepted.
 
-    ``says`` must be part of the error (or of a finding), whatever its letter case. ``checker`` documents why
-    ``onnx.checker`` refuses a file of the ``OK`` kind. ``weightless``: no weight meets an activation, so a report may be
+    ``says`` must be part of the error (or of a finding), in any letter case. ``checker`` documents why
+    ``onnx.checker`` refuses a file of the ``OK`` kind. ``weightless``: no weight meets an activation, a report may be
     empty. ``alone``: too heavy to be run many times. ``limit`` is in seconds, ``memory`` in bytes above the baseline.
     """
 

@@ -1,4 +1,4 @@
-"""Makes damaged models, the same ones every time. ``python -m tests.hostile.fuzz BASE INDEX FILE`` writes one to a file."""
+"""Makes damaged models, the same ones every time. ``python -m tests.hostile.fuzz BASE INDEX FILE`` writes one."""
 
 from __future__ import annotations
 

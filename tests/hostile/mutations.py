@@ -62,9 +62,10 @@ KEYS = [
     "body",
     "value",
 ]
-TYPES = sorted({schema.name for schema in defs.get_all_schemas()}) + [
-    "Attention", "MatMulNBits", "FusedMatMul", "FusedConv", "QMoE", "MoE", "EmbedLayerNormalization", "SkipLayerNormalization",
-    "GatherBlockQuantized", "MatMulBnb4", "QGemm", "NhwcConv", "BeamSearch", "Fancy",
+TYPES = [
+    *sorted({schema.name for schema in defs.get_all_schemas()}),
+    "Attention", "MatMulNBits", "FusedMatMul", "FusedConv", "QMoE", "MoE", "EmbedLayerNormalization", "MatMulBnb4",
+    "SkipLayerNormalization", "GatherBlockQuantized", "QGemm", "NhwcConv", "BeamSearch", "QAttention", "Fancy",
 ]  # fmt: skip
 DOMAINS = ["", "", "com.microsoft", "ai.onnx.ml", "local", "acme.ai", "ai.onnx"]
 
@@ -116,7 +117,7 @@ def wirewise(data: bytes, other: bytes, random: Random) -> bytes:
     while True:
         parts = list(pb.fields(data))
         if not parts:
-            return pb.joined([part for part in (levels[0][0] if levels else [])])
+            return pb.joined(levels[0][0] if levels else [])
         index = random.randrange(len(parts))
         inner = MESSAGES.get(kind, {}).get(parts[index].number)
         if inner is None or parts[index].wire != pb.CHUNK or random.random() < 0.2:
@@ -265,6 +266,8 @@ def move_node(model: ModelProto, body: Body, random: Random) -> None:
         body.node.remove(op)
     elif kind == 1:
         body.node.append(op)
+        if random.random() < 0.8:
+            body.node[-1].output[:] = [f"{name} again" for name in op.output]
     else:
         nodes = [NodeProto.FromString(each.SerializeToString()) for each in body.node]
         random.shuffle(nodes)
@@ -380,20 +383,32 @@ def feed_weight(model: ModelProto, body: Body, random: Random) -> None:
 
 
 CHANGES: list[Callable[[ModelProto, Body, Random], None]] = [
-    change_shape, change_shape, change_numbers, change_numbers, change_dtype, rewire, rewire, rename, move_node, change_op,
-    insert_op, change_attribute, change_attribute, change_opset, change_end, feed_weight,
+    change_shape, change_shape, change_numbers, change_numbers, change_dtype, rewire, rewire, rename, move_node,
+    change_op, insert_op, change_attribute, change_attribute, change_opset, change_end, feed_weight,
 ]  # fmt: skip
+
+
+def set_apart(model: ModelProto) -> None:
+    """New names for all that the graph itself defines, but for its input x."""
+    names = {name for op in model.graph.node for name in op.output}
+    names |= {tensor.name for tensor in model.graph.initializer}
+    for op in model.graph.node:
+        op.input[:] = [f"{name} too" if name in names else name for name in op.input]
+        op.output[:] = [f"{name} too" if name else name for name in op.output]
+    for tensor in model.graph.initializer:
+        tensor.name = f"{tensor.name} too"
 
 
 def graft(model: ModelProto, other: ModelProto, random: Random) -> None:
     """The ops and weights of another model, in front of or behind this one's."""
+    set_apart(other)
     nodes = [*model.graph.node, *other.graph.node] if random.random() < 0.5 else [*other.graph.node, *model.graph.node]
     copies = [NodeProto.FromString(each.SerializeToString()) for each in nodes]
     del model.graph.node[:]
     model.graph.node.extend(copies)
-    present = {tensor.name for tensor in model.graph.initializer}
-    model.graph.initializer.extend(tensor for tensor in other.graph.initializer if tensor.name not in present)
-    model.functions.extend(other.functions)
+    model.graph.initializer.extend(other.graph.initializer)
+    if not model.functions:
+        model.functions.extend(other.functions)
     if random.random() < 0.7:
         first = some(other.graph.node, random)
         for op in model.graph.node:

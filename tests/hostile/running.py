@@ -104,6 +104,8 @@ def broken_promises(outcome: Outcome, limit: float = 20.0, memory: int = 512 * 2
         found.append(f"took {outcome.grown / 2**20:.0f} MiB")
     if "Traceback" in said or "error: internal" in said or ": internal: " in said:
         found.append("an exception that is not the package's own")
+    if any(not line.startswith(("error: ", "warning: ")) for line in outcome.stderr.splitlines()):
+        found.append("something else than errors and warnings on stderr")
     if "not enough memory" in outcome.stderr:
         found.append("ran into the memory limit")
     if raw := raw_characters(said):

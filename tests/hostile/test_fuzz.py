@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -39,7 +40,7 @@ class TooLong(BaseException):
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """At most `SECONDS` and `SPARE` for what runs inside."""
+    """At most `SECONDS` and `SPARE` for what runs inside; a warning from numpy is an error."""
 
     def stop(_: int, __: FrameType | None) -> None:
         raise TooLong
@@ -50,7 +51,9 @@ def bounded() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (size + SPARE, hard))
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
