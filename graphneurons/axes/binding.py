@@ -73,14 +73,21 @@ def bind(rule: Rule, shapes: Sequence[Shape | None]) -> Binding:
         for axis in pattern.axes
         for name in (_variadic_names(axis, longest) if axis.variadic else ())
     }
+    open_names = {
+        axis.factors[0]
+        for index, pattern in enumerate(rule.operands)
+        if pattern.contracts and index < len(shapes) and shapes[index] is None
+        for axis in pattern.axes
+        if axis.variadic
+    }
     marked = [axis for axes in written if axes for axis in axes]
     for pattern in rule.sums:
         marked.extend(axis for axis in pattern.axes if axis.mixed)
     return Binding(
         rule,
         operands,
-        tuple(_result(pattern, longest) for pattern in rule.sums),
-        tuple(_result(pattern, longest) for pattern in rule.results),
+        tuple(_result(pattern, longest, open_names) for pattern in rule.sums),
+        tuple(_result(pattern, longest, open_names) for pattern in rule.results),
         sizes,
         frozenset(unknown),
         frozenset(name for axis in marked if axis.picked for name in axis.factors),
@@ -115,8 +122,9 @@ def _variadic_names(axis: AxisPattern, longest: Mapping[str, int]) -> list[str]:
     return [f"{name}{index}" for index in range(longest.get(name, 0))]
 
 
-def _result(pattern: Pattern, longest: Mapping[str, int]) -> tuple[Factors, ...] | None:
-    if pattern.mark == "_":
+def _result(pattern: Pattern, longest: Mapping[str, int], open_names: set[str]) -> tuple[Factors, ...] | None:
+    """The axes of a sum or result; None where how many they are hangs on an operand of unknown shape."""
+    if pattern.mark == "_" or any(axis.variadic and axis.factors[0] in open_names for axis in pattern.axes):
         return None
     axes: list[Factors] = []
     for axis in pattern.axes:

@@ -23,6 +23,9 @@ Array = npt.NDArray[Any]
 LARGEST_VALUE = 1 << 20
 """Elements a folded tensor may have."""
 
+LARGEST_FILLED = 1 << 14
+"""Elements a ConstantOfShape may have to be folded: larger ones are weights, not shapes."""
+
 _KINDS = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32, 7: np.int64, 9: np.bool_}
 _KINDS |= {10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
 
@@ -91,7 +94,7 @@ def _filled(site: Site, shape: Array) -> Array:
     total = 1
     for size in sizes:
         total *= size
-    if not 0 <= total <= LARGEST_VALUE or min(sizes, default=0) < 0:
+    if not 0 <= total <= LARGEST_FILLED or min(sizes, default=0) < 0:
         raise ValueError("out of budget")
     value = site.op.attributes.get("value")
     if isinstance(value, WeightRef):
@@ -141,6 +144,11 @@ def _cumulated(site: Site, x: Array, axis: Array) -> Array:
     return np.cumsum(x, axis=at, dtype=x.dtype)
 
 
+def _triangle(site: Site, x: Array, k: Array | None = None) -> Array:
+    diagonal = 0 if k is None else int(k.reshape(-1)[0])
+    return np.triu(x, diagonal) if site.number("upper", 1) else np.tril(x, diagonal)
+
+
 _FOLDS: Mapping[str, Callable[..., Any]] = {
     "Cast": _cast,
     "Identity": lambda site, x: x,
@@ -179,8 +187,6 @@ _FOLDS: Mapping[str, Callable[..., Any]] = {
     "ReduceMin": _reduced(np.min),
     "CumSum": _cumulated,
     "NonZero": lambda site, x: np.array(np.nonzero(x), dtype=np.int64),
-    "Trilu": lambda site, x, k=np.zeros(1, np.int64): (
-        np.triu(x, int(k.reshape(-1)[0])) if site.number("upper", 1) else np.tril(x, int(k.reshape(-1)[0]))
-    ),
+    "Trilu": _triangle,
 }
 """Op type -> what it computes of known arrays."""

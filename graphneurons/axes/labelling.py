@@ -99,7 +99,11 @@ def stage_of(binding: Binding, index: int) -> int:
 
 
 def _result_names(binding: Binding, stage: int) -> set[str]:
-    return {name for axis in binding.sums[stage] or () for name in axis}
+    axes = binding.sums[stage]
+    if axes is not None:
+        return {name for axis in axes for name in axis}
+    # An operand of unknown rank leaves the variadic axes open; `Binding.unknown` keeps them from being labelled.
+    return {name for axis in binding.rule.sums[stage].axes if not axis.variadic for name in axis.factors}
 
 
 def _names(binding: Binding, index: int) -> set[str]:

@@ -16,6 +16,7 @@ from graphneurons.axes.layouts import LAYOUTS, PAYLOADS, broadcast_shapes
 from graphneurons.axes.notation import Rule, parse
 from graphneurons.axes.rules.site import NoRule, RuleText, Shape, Site
 from graphneurons.axes.rules.tables import RULES
+from graphneurons.axes.shaping import made_shapes
 from graphneurons.axes.windows import resized_shape, window_shape
 from graphneurons.errors import DataError, RuleError
 from graphneurons.graph import CONTROL, ModelGraph, Op, WeightRef
@@ -167,10 +168,9 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     if not isinstance(text, str):
         site = _site(op, walk.shapes, walk, walk.constants)
         text = text(site)
-    if text == "shape":
-        return FEATURELESS, ()
-    if text.startswith("stop"):
-        return Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), ()
+    if text == "shape" or text.startswith("stop"):
+        made = made_shapes(site or _site(op, walk.shapes, walk, walk.constants))
+        return FEATURELESS if text == "shape" else Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), made
     if text == "layout":
         site = site or _site(op, walk.shapes, walk, walk.constants)
         return LAYOUT, _moved_shapes(site)
@@ -254,12 +254,21 @@ def _fold(walk: _Walk, op: Op, step: Step) -> Sequence[Shape | None] | None:
         site = _site(op, walk.shapes, walk, walk.constants)
         results = fold(site, site.values)
     if results is None:
-        return None
+        return (_filled_shape(walk, op),)
     for name, result in zip(op.outputs, results, strict=False):
         if name:
             walk.values[name] = result
             walk.folded += result.size
     return [result.shape for result in results]
+
+
+def _filled_shape(walk: _Walk, op: Op) -> Shape | None:
+    """The shape of a ConstantOfShape too large to be folded."""
+    wanted = walk.value(op.inputs[0]) if op.type == "ConstantOfShape" and not op.domain and op.inputs else None
+    if wanted is None or wanted.dtype.kind not in "iu":
+        return None
+    shape = tuple(int(size) for size in wanted.reshape(-1).tolist())
+    return shape if min(shape, default=0) >= 0 else None
 
 
 def _shape_of(walk: _Walk, op: Op) -> tuple[Array, ...] | None:

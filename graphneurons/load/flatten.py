@@ -227,7 +227,8 @@ class Flattening:
             if source in frame.bound:
                 given[name] = frame.bound[source]
             else:
-                message = f"its attribute {name} is to come from {quoted(source)} of the call {brief(frame.prefix)}, which has none"
+                call = brief(frame.prefix)
+                message = f"its attribute {name} is to come from {quoted(source)} of the call {call}, which has none"
                 self.notices.add("attribute-not-given", node.label, message)
         return {**node.attributes, **given}
 

@@ -1,4 +1,4 @@
-"""Names from a file inside a message: quoted, printable, and short enough that the rest of the message is still seen."""
+"""Names from a file inside a message: quoted, printable, and short, so that the rest of the message is seen."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def hyper_connection_pre_mix(site: Site) -> str:
     if site.number("num_branches", 0):
         raise NoRule("streams packed into one axis")
     gates = site.shape(1)
-    if gates is None:
+    if not gates:
         raise NoRule("the shape of the gates is not known")
     if len(gates) < site.known_rank(0):
         return "reduce: *n c d, ~*n c -> *n d"
