@@ -51,11 +51,13 @@ class Model:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
-        model = self.model(arrays).SerializeToString()
+        model = self.written(self.case, arrays).SerializeToString()
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def model(self, arrays: Sequence[Array | None]) -> onnx.ModelProto:
-        case = self.case
+    @staticmethod
+    def written(case: Case, arrays: Sequence[Array | None] | None = None) -> onnx.ModelProto:
+        """The model of one op."""
+        arrays = case.arrays() if arrays is None else arrays
         node = helper.make_node(
             case.op,
             ["" if array is None else f"x{index}" for index, array in enumerate(arrays)],

@@ -71,7 +71,7 @@ ROLES: Mapping[tuple[str, int], str] = {
     ("com.microsoft.CausalConvWithState/channels last", 1): "g:shared o:neuron i:synapse k0:synapse",
     ("com.microsoft.DynamicQuantizeLSTM", 1): "d:shared i:synapse gate:neuron h:neuron",
     ("com.microsoft.DynamicQuantizeLSTM", 2): "d:shared u:synapse gate:neuron h:neuron",
-    ("com.microsoft.WordConvEmbedding", 1): "o:neuron k:synapse u:synapse",
+    ("com.microsoft.WordConvEmbedding", 1): "o:neuron k0:synapse u:synapse",
     ("com.microsoft.TorchEmbedding", 0): "v:lookup d:neuron",
     ("com.microsoft.GatherND", 0): "v:lookup d:neuron",
     ("com.microsoft.EmbedLayerNormalization", 2): "v:lookup d:neuron",

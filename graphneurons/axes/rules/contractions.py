@@ -162,8 +162,6 @@ def causal_conv(site: Site) -> str:
     spatial = site.number("ndim", 1)
     if spatial not in (1, 2, 3):
         raise NoRule(f"ndim {spatial} is none of 1, 2 and 3")
-    time = " ".join(f"s{index}" for index in range(spatial))
-    taps = " ".join(f"k{index}" for index in range(spatial))
     state, weight = "_", site.shape(1)
     more = ""
     last = bool(site.number("channels_last", 0))
@@ -171,8 +169,8 @@ def causal_conv(site: Site) -> str:
         state, more = "n (g i) p", f" p={max(0, weight[2] - 1) * positive(site, 'dilation', 1)}"
     if last and site.known_rank(0) != 3:
         raise NoRule("its channels are spread over several axes")
-    x, y = (f"n {time} (g i)", f"n {time} (g o)") if last else (f"n (g i) {time}", f"n (g o) {time}")
-    return f"conv: {x}, (g o) i {taps}, ~(g o), _ -> {y} => {y}, {state} | i=1 o=1{more}"
+    x, y = ("n *s (g i)", "n *s (g o)") if last else ("n (g i) *s", "n (g o) *s")
+    return f"conv: {x}, (g o) i *k, ~(g o), _ -> {y} => {y}, {state} | i=1 o=1{more}"
 
 
 def deform_conv(site: Site) -> str:

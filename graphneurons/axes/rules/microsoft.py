@@ -202,7 +202,7 @@ MICROSOFT: dict[str, RuleText] = {
     "VarlenCausalConvWithState": "stop: packed tokens, whose sequences only the running model knows",
     "VarlenNGramHashMapping": "stop: a hash",
     "WhisperBeamSearch": _DECODER,
-    "WordConvEmbedding": "conv: *n t, o 1 k u, ~o, @v d -> *n o, *n t d => *n o",
+    "WordConvEmbedding": "conv: *n t, o 1 *k u, ~o, @v d -> *n o, *n t d => *n o",
 }
 
 # Tensors keep an NCHW shape, but their channels lie in padded blocks: neither counts nor coordinates hold.
