@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
 
 from graphneurons.graph import ModelGraph
 
@@ -26,3 +28,14 @@ def load_bytes(data: bytes, path: str = "<memory>") -> ModelGraph:
     from graphneurons.load.onnx import load_bytes as load_from
 
     return load_from(data, path)
+
+
+class _CallablePackage(ModuleType):
+    """`graphneurons.load` is a public function and this package; importing anything below it binds the package to that
+    name, so the package has to be callable too."""
+
+    def __call__(self, path: str | os.PathLike[str]) -> ModelGraph:
+        return load(path)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -12,7 +12,6 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper
 
-import graphneurons.load
 from graphneurons.errors import LoadError
 from graphneurons.graph import Inline, ModelInfo, Sparse, Value
 from graphneurons.load import load, load_bytes
@@ -329,7 +328,19 @@ def test_importing_the_room_imports_neither_onnx_nor_numpy() -> None:
     program = "import sys, graphneurons.load; print([name for name in ('onnx', 'numpy') if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
-    assert graphneurons.load.load is load
+
+
+def test_the_public_name_is_a_function_whatever_was_imported_before() -> None:
+    """The package `graphneurons.load` hides the lazy function of that name once anything below it is imported."""
+    path = str(next(DATA.rglob("*.onnx")))
+    program = (
+        "import sys, graphneurons\n"
+        "first = graphneurons.load(sys.argv[1])\n"
+        "import graphneurons.load.onnx\n"
+        "print(graphneurons.load(sys.argv[1]) == first)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "True"
 
 
 def test_a_raw_tensor_in_memory_is_kept_inline() -> None:
