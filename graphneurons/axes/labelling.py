@@ -106,6 +106,25 @@ def _result_names(binding: Binding, stage: int) -> set[str]:
     return {name for axis in binding.rule.sums[stage].axes if not axis.variadic for name in axis.factors}
 
 
+EXPERT = "expert"
+"""The factor that numbers the rows of a stored tensor of which the running model picks some."""
+
+
+def chosen(strand: Strand, label: OperandLabel) -> OperandLabel | None:
+    """``label`` of an operand that the running model picked from a stored tensor, as a weight: the axes its indices made
+    are left out, and all it picks from is shared. None if what is left is no matrix: then it is a lookup."""
+    if strand.chosen is None:
+        return None
+    axes = tuple(() if strand.chosen.varies(axis) else names for axis, names in enumerate(label.axes))
+    left = {name for axis in axes for name in axis}
+    roles = {name: role for name, role in label.roles.items() if name in left}
+    large = {role for name, role in roles.items() if label.sizes[name] > 1}
+    if not {"neuron", "synapse"} <= large:
+        return None
+    stack = prod(strand.ref.shape[axis] for axis in strand.picked)
+    return OperandLabel((*axes, (EXPERT,)), {**label.sizes, EXPERT: stack}, {**roles, EXPERT: "shared"}, label.packed)
+
+
 def _names(binding: Binding, index: int) -> set[str]:
     """The factors operand ``index`` carries: of its bound axes, or, where it is left out, as the rule writes them."""
     axes = binding.operands[index] if index < len(binding.operands) else None
@@ -167,6 +186,10 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
     for axis, plane in enumerate(strand.coordinates):
         size = strand.ref.shape[axis]
         data = _chosen(plane, places)
+        if axis in strand.picked and strand.chosen is not None:
+            stored.append(Axis(size, "shared", (Factor(EXPERT, size, "shared"),)))
+            part.append((0, size))
+            continue
         if axis in strand.picked and "synapse" not in label.roles.values():
             stored.append(Axis(size, "lookup", (Factor("row", size, "lookup"),)))
             part.append((0, size))

@@ -7,25 +7,18 @@ output. `NoRule` says why it cannot be done: an index or a shape that only the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 
 import numpy as np
 
-from graphneurons.axes import planes
-from graphneurons.axes.planes import NOBODY, Integers, Plane
+from graphneurons.axes import aten_indexing, aten_layouts, planes
+from graphneurons.axes.moving import Layout, Payload, overwritten
+from graphneurons.axes.moving import first as _first
+from graphneurons.axes.moving import in_range as _indices_in
+from graphneurons.axes.moving import positions as _flat
+from graphneurons.axes.planes import Integers, Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
-
-Payload = Sequence[Plane | None]
-Layout = Callable[[Site, Payload, int | None], tuple[Plane, ...]]
-
-
-def _first(given: Payload) -> Plane:
-    plane = given[0] if given else None
-    if plane is None:
-        raise NoRule("its first operand is left out")
-    return plane
-
 
 def _known(site: Site, index: int, what: str) -> tuple[int, ...]:
     numbers = site.integers(index)
@@ -287,11 +280,6 @@ def _gather(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     return (planes.take(plane, _indices(site, 1, plane.shape[axis]), axis),)
 
 
-def _flat(shape: Shape) -> Integers:
-    planes.check_size(prod(shape))
-    return np.arange(prod(shape), dtype=np.int64).reshape(shape)
-
-
 def _gather_elements(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = _first(given)
     axis = site.axis(site.number("axis", 0), len(plane.shape))
@@ -322,27 +310,12 @@ def _gather_nd(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
     return (planes.gather_flat(plane, flat.reshape(-1), flat.shape),)
 
 
-def _indices_in(found: Integers, size: int) -> Integers:
-    found = np.where(found < 0, found + size, found)
-    if found.size and not (int(found.min()) >= 0 and int(found.max()) < size):
-        raise NoRule(f"an index is out of range for an axis of size {size}")
-    return found
-
-
 def _overwrite(site: Site, given: Payload, flat: Integers) -> tuple[Plane, ...]:
     """``given[0]`` with ``given[2]`` written at the flat places; a None among them is what does not matter."""
-    data, updates = given[0], given[2] if len(given) > 2 else None
     shape, update_shape = site.shape(0), site.shape(2)
     if shape is None or update_shape is None or flat.shape != update_shape:
         raise NoRule("the shapes of its data and updates are not known or do not fit")
-    pick = _flat(shape).reshape(-1)
-    pick[flat.reshape(-1)] = prod(shape) + np.arange(flat.size, dtype=np.int64)
-    unknown = np.int64(NOBODY)
-    parts = [
-        np.broadcast_to(unknown, prod(size)) if plane is None else plane.full().reshape(-1)
-        for plane, size in ((data, shape), (updates, update_shape))
-    ]
-    return (planes.tighten(Plane(shape, np.concatenate(parts)[pick].reshape(shape))),)
+    return (overwritten(given[0], given[2] if len(given) > 2 else None, shape, flat),)
 
 
 def _scatter_elements(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
@@ -447,13 +420,17 @@ LAYOUTS: Mapping[str, Layout] = {
     "ReverseSequence": _along_time,
     "Stack": _stack,
     "Unstack": _unstack,
+    **aten_layouts.LAYOUTS,
+    **aten_indexing.LAYOUTS,
 }
-"""Op type -> how it moves planes."""
+"""Op type -> how it moves planes. ATen's ops are in lower case, so no name stands for two."""
 
 PAYLOADS: Mapping[str, tuple[int, ...] | None] = {
     "Concat": None,
     "Scatter": (0, 2),
     "ScatterElements": (0, 2),
     "ScatterND": (0, 2),
+    **aten_layouts.PAYLOADS,
+    **aten_indexing.PAYLOADS,
 }
 """Which operands carry elements (None: all of them). Only the first does where nothing else is said."""

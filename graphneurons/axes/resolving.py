@@ -226,7 +226,10 @@ def _site(op: Op, shapes: Mapping[str, Shape], values: Any, constants: Any) -> S
 def payload(op: Op) -> tuple[int, ...]:
     """Which operands of a layout op carry the elements it moves."""
     chosen = PAYLOADS.get(op.type, (0,))
-    return tuple(range(len(op.inputs))) if chosen is None else tuple(i for i in chosen if i < len(op.inputs))
+    count = len(op.inputs)
+    if chosen is None:
+        return tuple(range(count))
+    return tuple(i % count for i in chosen if -count <= i < count)
 
 
 def _moved_shapes(site: Site) -> Sequence[Shape | None]:

@@ -36,7 +36,8 @@ class Strand:
 
     ``coordinates``: one plane per stored axis, the coordinate that stands at every place of the value (`MIXED` where
     several met); ``present``: 1 where the tensor is, 0 where padding or other tensors are; ``untouched``: shape and
-    order are those of the stored tensor; ``picked``: stored axes of which a list of indices picked rows; ``modulates``: None, or what it does to another constant (``quantization``,
+    order are those of the stored tensor; ``picked``: stored axes of which a list of indices picked rows; ``chosen``: None, or, where the running
+    model picks those rows (experts), numbers that vary along the axes its indices made; ``modulates``: None, or what it does to another constant (``quantization``,
     ``elementwise``); ``dequantized``: its integers were scaled to numbers.
     """
 
@@ -48,6 +49,7 @@ class Strand:
     modulates: str | None = None
     dequantized: bool = False
     picked: frozenset[int] = frozenset()
+    chosen: Plane | None = None
 
     @property
     def is_numeric(self) -> bool:
@@ -103,6 +105,7 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
     found: dict[str, Constant] = {}
     for op in resolution.graph.ops:
         if not any(name in resolution.constants for name in op.outputs if name):
+            _choose(resolution, op, found)
             continue
         given = [_followed(name, resolution, found) for name in op.inputs]
         lost = tuple(item for constant in given for item in constant.lost)
@@ -119,6 +122,50 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
             if name and (strands or lost):
                 found[name] = Constant(tuple(strands), lost)
     return found
+
+
+def _choose(resolution: Resolution, op: Op, found: dict[str, Constant]) -> None:
+    """Follows rows of a stored tensor that the running model picks (the weights of the experts it asks for)."""
+    step = resolution.steps[op.name]
+    first = op.inputs[0] if op.inputs else ""
+    shape = resolution.shapes.get(op.output)
+    strands: list[Strand] = []
+    try:
+        if isinstance(step, Binding) and step.rule.kind == "lookup" and first in resolution.constants and shape:
+            given = constant_of(first, resolution, found).strands
+            strands = [picked for strand in given if (picked := _row_of(strand, step, shape)) is not None]
+        elif first in found and all(strand.chosen is not None for strand in found[first].strands):
+            shapes = [resolution.shapes.get(name) for name in op.outputs]
+            if isinstance(step, (Layout, Rule)) and (not isinstance(step, Rule) or step.kind == "map"):
+                moved = (_moved(resolution, op, step, 0, strand, shapes) for strand in found[first].strands)
+                strands = [items[0] for items in moved if items and items[0] is not None]
+    except (NoRule, planes.TooLargeError):
+        return
+    if strands:
+        found[op.output] = Constant(tuple(strands))
+
+
+def _row_of(strand: Strand, step: Binding, shape: Shape) -> Strand | None:
+    """A strand of a table, as an index of the running model picks from it."""
+    table, result = step.operands[0], step.results[0]
+    if table is None or result is None or not strand.untouched or len(result) != len(shape):
+        return None
+    own = {name for axis in table for name in axis}
+    chosen = planes.constant(shape)
+    for axis, names in enumerate(result):
+        if names and not own & set(names):
+            number = chosen.data * shape[axis] + planes.along(shape, axis).data
+            planes.check_size(number.size)
+            chosen = Plane(shape, number)
+    picked = frozenset(axis for axis, names in enumerate(table) if set(names) & step.picked)
+    return replace(
+        strand,
+        present=planes.constant(shape, 1),
+        coordinates=tuple(carry(plane, table, result, shape, step.sizes) for plane in strand.coordinates),
+        untouched=False,
+        picked=picked,
+        chosen=chosen,
+    )
 
 
 def _through(resolution: Resolution, op: Op, given: Sequence[Constant]) -> list[tuple[Strand, ...]]:
@@ -177,8 +224,16 @@ def _laid_out(resolution: Resolution, op: Op, index: int, strand: Strand) -> lis
     picked = strand.picked | _picked(op, site, strand)
     present = move(site, given(strand.present, True), 0)
     coordinates = [move(site, given(plane, False), None) for plane in strand.coordinates]
+    chosen = None if strand.chosen is None else move(site, given(strand.chosen, False), None)
     return [
-        replace(strand, present=there, coordinates=tuple(c[number] for c in coordinates), untouched=False, picked=picked)
+        replace(
+            strand,
+            present=there,
+            coordinates=tuple(moved[number] for moved in coordinates),
+            untouched=False,
+            picked=picked,
+            chosen=None if chosen is None else chosen[number],
+        )
         for number, there in enumerate(present)
     ]
 
@@ -201,6 +256,7 @@ def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape) -> Strand |
         present=planes.broadcast(strand.present, shape),
         coordinates=tuple(planes.broadcast(plane, shape) for plane in strand.coordinates),
         untouched=strand.untouched and same,
+        chosen=strand.chosen and planes.broadcast(strand.chosen, shape),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from graphneurons.analysis import Role, WeightUse
 from graphneurons.axes.binding import Binding
-from graphneurons.axes.labelling import OperandLabel, aligned, covers, label_operand, modulating, stage_of, use_of
+from graphneurons.axes.labelling import OperandLabel, aligned, chosen, covers, label_operand, modulating, stage_of, use_of
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
 from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
@@ -44,13 +44,17 @@ class Use:
 
 
 def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
-    """All uses, in graph order."""
+    """All uses, in graph order. Tables whose picked rows are weights (experts) are no lookups."""
+    found: list[Use] = []
     for op in resolution.graph.ops:
         if all(name in resolution.constants for name in op.outputs if name):
             continue
-        if not any(name in resolution.constants for name in op.inputs):
-            continue
-        yield from _at(op, resolution, woven)
+        if any(name in resolution.constants for name in op.inputs):
+            found.extend(_at(op, resolution, woven))
+        if any(name in woven and name not in resolution.constants for name in op.inputs):
+            found.extend(_picked_at(op, resolution, woven))
+    experts = {use.root for use in found if use.kind == "experts"}
+    return (use for use in found if use.part != "lookup" or use.root not in experts)
 
 
 def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
@@ -78,6 +82,25 @@ def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterat
         stage = stage_of(step, index) if isinstance(step, Binding) else 0
         for strand, own in _parts(constant.strands, label, part, kind):
             yield _told(Use(op, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
+
+
+def _picked_at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+    """Weights that the running model picked from a stored tensor, where they meet an activation."""
+    step = resolution.steps[op.name]
+    if not isinstance(step, Binding) or step.rule.kind not in CONTRACTING:
+        return
+    for index, name in enumerate(op.inputs):
+        if name in resolution.constants or name not in woven or step.rule.operands[index].mark:
+            continue
+        try:
+            label = label_operand(step, index)
+        except NoRule as error:
+            yield from _unlabelled(op, index, woven[name].strands, str(error), 0)
+            continue
+        for strand in woven[name].strands:
+            own = chosen(strand, label)
+            if own is not None:
+                yield _told(Use(op, index, "weight", "experts", strand.root, strand.ref, 0, own), strand)
 
 
 def _role(op: Op, step: object, index: int, resolution: Resolution) -> tuple[Part, str] | None:

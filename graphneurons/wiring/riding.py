@@ -19,7 +19,7 @@ from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
-from graphneurons.wiring.arriving import alternatives, arriving, contracted, partners
+from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, partners
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
@@ -233,8 +233,20 @@ def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:
     for reader in readers:
         _note_arrivals(ride, op, step, reader)
     if readers:
-        return sent(step, [reader.sender for reader in readers], _shapes(ride, op))
+        made = sent(step, [reader.sender for reader in readers], _shapes(ride, op))
+        return [_any_copy(ride, op, readers[0].sender, rider) for rider in made]
     return [_passed(ride, op, step, number, shape) for number, shape in enumerate(_shapes(ride, op))]
+
+
+def _any_copy(ride: Ride, op: Op, sender: Sender, rider: Rider) -> Rider:
+    """What leaves a layer of which the running model picks one of several sets of neurons: any of them."""
+    if sender.copies == 1 or not isinstance(rider, Plane):
+        return rider
+    if sender.copies > MOST_ALTERNATIVES:
+        return planes.constant(rider.shape, MIXED)
+    each = sender.source.size // sender.copies
+    members = [rider.data + each * copy for copy in range(sender.copies)]
+    return ride.registry.junction("sum", op.name, rider.shape, members)
 
 
 def _shapes(ride: Ride, op: Op) -> list[Shape | None]:

@@ -17,11 +17,13 @@ from graphneurons.wiring.records import CONSTANT, MIXED, Integers, Source
 @dataclass(frozen=True, slots=True)
 class Sender:
     """``source`` numbers the neurons; ``factors`` are those that number them, outermost first, as the sums do;
-    ``stage`` is which of the rule's sums it is."""
+    ``stage`` is which of the rule's sums it is; ``copies``: of how many stacked sets of neurons the running model picks
+    one (experts), the sets numbered one after the other."""
 
     source: Source
     factors: tuple[str, ...]
     stage: int = 0
+    copies: int = 1
 
     def own_state(self, binding: Binding, names: Sequence[str]) -> Integers:
         """The neurons a recurrent op reads from its own step before, along the state's factors ``names``.

@@ -10,7 +10,7 @@ import numpy as np
 
 from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding
-from graphneurons.axes.labelling import OperandLabel
+from graphneurons.axes.labelling import EXPERT, OperandLabel
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
@@ -76,8 +76,10 @@ def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str)
         size = max(label.neurons for label in labels.values())
     else:
         size = prod(step.sizes[name] for name in factors)
+    copies = max((label.sizes.get(EXPERT, 1) for label in labels.values()), default=1)
+    size *= copies
     source = registry.source("layer" if kind == "layer" else "lookup", named.id, size)
-    return Reader(labels if kind == "layer" else {}, Sender(source, factors, stage))
+    return Reader(labels if kind == "layer" else {}, Sender(source, factors, stage, copies))
 
 
 def _carries(resolution: Resolution) -> list[tuple[Op, str]]:
