@@ -100,6 +100,7 @@ class Modulator:
     """Per-neuron parameters that are neither neuron nor synapse: bias, gain, normalisation scale, quantization scale.
 
     ``kind``: ``bias``, ``normalisation``, ``quantization``, ``elementwise`` (gain, shift, positional embedding, mask).
+    ``of``: whose neurons it is aligned with, as the wiring names it: a layer's id, ``junction:ID``, ``lookup:ID``.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Modulator:
     kind: str
     op: OpRef
     weights: tuple[WeightUse, ...]
+    of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

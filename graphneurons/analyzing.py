@@ -15,7 +15,11 @@ from graphneurons.axes.uses import uses
 from graphneurons.census import count, named
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
-from graphneurons.wiring.wiring import wire
+from graphneurons.wiring.aligning import modulated_source
+from graphneurons.wiring.records import Wiring
+from graphneurons.wiring.riding import Ride
+from graphneurons.wiring.roles import parts_played
+from graphneurons.wiring.wiring import Named, wire
 
 Model = Union[str, "os.PathLike[str]", ModelGraph]
 
@@ -34,5 +38,22 @@ def analyze(
     resolution = resolve(graph, shapes, dims)
     found = list(uses(resolution, weave(resolution)))
     layers, lookups = named(found, "weight"), named(found, "lookup")
-    analysis = count(resolution, found, layers, lookups)
-    return replace(analysis, wiring=wire(resolution, layers, lookups))
+    modulators = named(found, "modulator")
+    analysis = count(resolution, found, layers, lookups, modulators)
+    wiring, ride = wire(resolution, layers, lookups, modulators)
+    played = parts_played(ride, wiring, analysis.layers)
+    return replace(
+        analysis,
+        wiring=wiring,
+        layers=tuple(replace(layer, role=played.get(layer.id)) for layer in analysis.layers),
+        modulators=tuple(
+            replace(modulator, of=_modulated(wiring, ride, item))
+            for modulator, item in zip(analysis.modulators, modulators, strict=True)
+        ),
+    )
+
+
+def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:
+    planes = [ride.aligned.get((item.op.name, use.operand)) for use in item.uses]
+    found = {modulated_source(wiring, plane) for plane in planes if plane is not None}
+    return found.pop() if len(found) == 1 else None

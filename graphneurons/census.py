@@ -33,8 +33,11 @@ def named(found: Iterable[Use], part: str) -> list[Named]:
     return [Named(name, op, tuple(uses)) for name, (op, uses) in zip(ids, groups, strict=True)]
 
 
-def count(resolution: Resolution, found: Sequence[Use], weights: Sequence[Named], tables: Sequence[Named]) -> Analysis:
-    """The analysis: ``found`` uses, of which ``weights`` make layers and ``tables`` lookups, recorded and summed up."""
+def count(
+    resolution: Resolution, found: Sequence[Use], weights: Sequence[Named], tables: Sequence[Named], scales: Sequence[Named]
+) -> Analysis:
+    """The analysis: ``found`` uses, of which ``weights`` make layers, ``tables`` lookups and ``scales`` modulators,
+    recorded and summed up."""
     unknown = [use for use in found if use.part == "unlabelled"]
     layers = _layers(resolution, weights)
     analysis = Analysis(
@@ -42,7 +45,7 @@ def count(resolution: Resolution, found: Sequence[Use], weights: Sequence[Named]
         totals=Totals(0, 0, 0, 0, 0),
         layers=layers,
         lookups=_lookups(tables),
-        modulators=_modulators(named(found, "modulator")),
+        modulators=_modulators(scales),
         unlabelled=tuple(
             dict.fromkeys(Unlabelled(use.ref.name, use.ref.shape, op_ref(use.op), use.reason) for use in unknown)
         ),

@@ -19,6 +19,7 @@ from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.aligning import aligned_plane
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, partners
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
@@ -44,14 +45,18 @@ class Reader:
 
 @dataclass
 class Ride:
-    """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``arrived``: (op name, operand) ->
-    what its synapses read; ``met``: (op name, operand) -> ids of what an act x act product contracts or passes."""
+    """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``modulated``: op name -> its
+    modulator operands. Filled by the walk: ``arrived``: (op name, operand) -> what its synapses read; ``guests``:
+    (op name, operand) -> ids on the operands of ops without weights; ``aligned``: (op name, operand) of a modulator ->
+    the neurons its elements modulate."""
 
     resolution: Resolution
     readers: Mapping[str, Sequence[Reader]]
     features: Features
     registry: Registry
+    modulated: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fed_back: Mapping[str, Plane] = field(default_factory=dict)
+    aligned: dict[tuple[str, int], Plane] = field(default_factory=dict)
     arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
     guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
     riders: dict[str, Rider] = field(default_factory=dict)
@@ -114,6 +119,22 @@ def _ride(ride: Ride, op: Op) -> None:
             if isinstance(rider, Plane) and rider.shape != shape:
                 rider = ride.registry.unknown(f"{op.qualified} gives {name!r} another shape than the file declares")
             ride.riders[name] = rider if isinstance(rider, Plane) else ride.uniform(name, rider)
+    if op.name in ride.modulated:
+        _align(ride, op)
+
+
+def _align(ride: Ride, op: Op) -> None:
+    result = ride.riders.get(op.output)
+    for index in ride.modulated[op.name]:
+        shape = ride.resolution.shapes.get(op.inputs[index])
+        if not isinstance(result, Plane) or shape is None:
+            continue
+        try:
+            plane = aligned_plane(ride.resolution.steps[op.name], op, index, shape, result)
+        except (NoRule, planes.TooLargeError):
+            continue
+        if plane is not None:
+            ride.aligned[op.name, index] = plane
 
 
 def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:

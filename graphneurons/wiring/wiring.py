@@ -16,7 +16,7 @@ from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.features import find_features
-from graphneurons.wiring.records import CONSTANT, Integers, Junction, Synapses, Wiring
+from graphneurons.wiring.records import Integers, Junction, Synapses, Wiring
 from graphneurons.wiring.registry import Registry
 from graphneurons.wiring.riding import Reader, Ride, walk
 from graphneurons.wiring.sending import Sender, sending_factors
@@ -31,13 +31,13 @@ class Named:
     uses: tuple[Use, ...]
 
 
-def wire(resolution: Resolution, layers: Sequence[Named], lookups: Sequence[Named]) -> Wiring:
-    """The wiring of a labelled graph. Costs what the graph costs: no weight is read, nothing is enumerated by paths."""
-    return wire_with_ride(resolution, layers, lookups)[0]
+def wire(
+    resolution: Resolution, layers: Sequence[Named], lookups: Sequence[Named], modulators: Sequence[Named] = ()
+) -> tuple[Wiring, Ride]:
+    """The wiring of a labelled graph, and the finished walk it was read off.
 
-
-def wire_with_ride(resolution: Resolution, layers: Sequence[Named], lookups: Sequence[Named]) -> tuple[Wiring, Ride]:
-    """The wiring, and the finished walk it was read off."""
+    Costs what the graph costs: no weight is read, nothing is enumerated by paths.
+    """
     registry = Registry()
     readers: dict[str, list[Reader]] = {}
     for named, kind in [*((item, "layer") for item in layers), *((item, "lookup") for item in lookups)]:
@@ -51,12 +51,13 @@ def wire_with_ride(resolution: Resolution, layers: Sequence[Named], lookups: Seq
     features = find_features(resolution, labels)
     carries = _carries(resolution)
     kept = frozenset(name for op, feedback in carries for name in (*op.outputs, feedback))
-    ride = Ride(resolution, readers, features, registry)
+    modulated = {item.op.name: tuple(dict.fromkeys(use.operand for use in item.uses)) for item in modulators}
+    ride = Ride(resolution, readers, features, registry, modulated)
     walk(ride, kept)
     if carries:
         fed_back = _loops(ride, carries)
         registry.restart()
-        ride = Ride(resolution, readers, features, registry, fed_back)
+        ride = Ride(resolution, readers, features, registry, modulated, fed_back)
         walk(ride, kept)
         _close(ride, carries)
     return _gathered(ride, layers, registry), ride
@@ -143,4 +144,4 @@ def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring
     return Wiring(sources, tuple(registry.junctions), synapses, tuple(registry.reasons))
 
 
-__all__ = ["CONSTANT", "Named", "wire", "wire_with_ride"]
+__all__ = ["Named", "wire"]

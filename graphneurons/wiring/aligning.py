@@ -1,0 +1,51 @@
+"""Which neurons a modulator is aligned with: biases, gains, normalisation scales."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from graphneurons.axes.binding import Binding
+from graphneurons.axes.carrying import carry
+from graphneurons.axes.planes import Plane, Shape
+from graphneurons.axes.resolving import Step
+from graphneurons.graph import Op
+from graphneurons.wiring.records import Wiring
+
+
+def aligned_plane(step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
+    """The ids of ``result`` (output 0 of the op) in the shape of the modulating operand ``index``: what every element
+    of it modulates. None where the rule does not line them up."""
+    if not isinstance(step, Binding):
+        return _narrowed(result, shape)
+    axes = step.operands[index] if index < len(step.operands) else None
+    made = step.results[0] if step.results else None
+    if axes is None or made is None or len(made) != len(result.shape):
+        return None
+    return carry(result, made, axes, shape, step.sizes)
+
+
+def _narrowed(result: Plane, shape: Shape) -> Plane | None:
+    """``result`` along the axes that an operand of ``shape``, broadcast by numpy, has."""
+    lead = len(result.shape) - len(shape)
+    if lead < 0:
+        return None
+    names = [(f"r{axis}",) for axis in range(len(result.shape))]
+    kept = [() if size == 1 else names[lead + axis] for axis, size in enumerate(shape)]
+    sizes = {name: size for (name,), size in zip(names, result.shape, strict=True)}
+    return carry(result, names, kept, shape, sizes)
+
+
+def modulated_source(wiring: Wiring, plane: Plane) -> str | None:
+    """The one source whose neurons a modulator is aligned with, by the name reports write; None if there are several."""
+    numbers = plane.data.reshape(-1)
+    known = numbers[numbers >= 0]
+    if not known.size or known.size < numbers.size:
+        return None
+    first, last = wiring.locate(int(known.min()))[0], wiring.locate(int(known.max()))[0]
+    return first.name if first.base == last.base else None
+
+
+Aligned = Mapping[tuple[str, int], Plane]
+"""(op name, operand) of a modulator -> what its elements modulate."""
+
+__all__ = ["Aligned", "aligned_plane", "modulated_source"]
