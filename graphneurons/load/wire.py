@@ -28,7 +28,8 @@ DEEPEST = 32
 """Subgraphs inside subgraphs, as onnxruntime bounds them."""
 
 MOST_STRUCTURE = 1 << 29
-MOST_FIELDS = 8_000_000
+MOST_FIELDS = 3_000_000
+"""Fields of a few bytes: parsed, each takes twenty times the room. Longer ones (64 bytes and more) do not count."""
 
 _MODEL, _GRAPH, _NODE, _ATTRIBUTE, _FUNCTION, _TRAINING, _SPARSE, _TENSOR, _DATA = range(9)
 _NAMES = ("model", "graph", "node", "attribute", "function", "training_info", "sparse tensor", "tensor", "data")
@@ -51,8 +52,8 @@ _SINGULAR: dict[int, dict[int, str]] = {
 DATA_FIELDS = {
     4: "float_data", 5: "int32_data", 7: "int64_data", 9: "raw_data", 10: "double_data", 11: "uint64_data",
 }  # fmt: skip
-# Initializers are walked however short they are, so that data given twice is seen; protobuf would keep the last.
-_ALWAYS = {_GRAPH: 5 << 3 | 2}
+# Short initializers are looked into as well, so that data given twice is seen: protobuf would keep the last.
+_WATCHED = {_GRAPH: 5 << 3 | 2}
 _UNPACKED = {_DATA: (0, 1, 5)}
 _MARK = struct.Struct("<BQQ")
 _RAW_DATA_TAG = b"\x4a"
@@ -148,7 +149,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
     top: set[tuple[int, int]] = set()
     frame = _Frame(_MODEL, 0, len(buffer), -1, b"")
     stack: list[_Frame] = []
-    children, least, end, always = _CHILDREN[_MODEL], 0, frame.end, -1
+    children, least, end, watched = _CHILDREN[_MODEL], 0, frame.end, -1
     position = pending = depth = fields = kept = 0
     while True:
         if position >= end:
@@ -171,10 +172,10 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
                 depth -= 1
             children, end = _CHILDREN[frame.kind], frame.end
             least = 0 if frame.kind in (_MODEL, _TENSOR) else LONG
-            always = _ALWAYS.get(frame.kind, -1)
+            watched = _WATCHED.get(frame.kind, -1)
             continue
         fields += 1
-        if fields > MOST_FIELDS:
+        if fields > MOST_FIELDS and fields > MOST_FIELDS + (kept + position - pending) // 64:
             _too_much(path)
         at = position
         tag = buffer[position]
@@ -193,14 +194,16 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
                 stop = position + long_length
             if stop > end:
                 damaged(path, f"a field of {stop - position} bytes runs past the end of its {_NAMES[frame.kind]}", at)
-            if stop - position < least and tag > 7 and tag != always:
+            if stop - position < least and tag > 7:
+                if tag == watched:
+                    _check_short(buffer, position, stop, path)
                 position = stop
                 continue
             field = tag >> 3
             if not frame.kind:
                 top.add((field, wire))
             child = children.get(field)
-            if child is None or (child == _ATTRIBUTE and stop - position < LONG):
+            if child is None:
                 if not field:
                     damaged(path, "a field with number 0", at)
                 position = stop
@@ -239,7 +242,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
             frame = _Frame(child, position, stop, len(pieces) - 1, length_bytes)
             children, end = _CHILDREN[child], stop
             least = 0 if child == _TENSOR else LONG
-            always = _ALWAYS.get(child, -1)
+            watched = _WATCHED.get(child, -1)
             continue
         field = tag >> 3
         if not frame.kind:
@@ -298,6 +301,25 @@ def _skip_group(buffer: Buffer, position: int, end: int, field: int, path: str) 
     return position
 
 
+def _check_short(buffer: Buffer, start: int, end: int, path: str) -> None:
+    """Refuse a short tensor that holds ``raw_data`` twice. One that does has its tag twice, whatever else it holds."""
+    if buffer[start:end].count(_RAW_DATA_TAG) < 2:
+        return
+    frame = _Frame(_TENSOR, start, end, -1, b"")
+    position = start
+    while position < end:
+        at = position
+        tag, position = _varint(buffer, position, path)
+        if tag & 7 in (0, 2):
+            length, position = _varint(buffer, position, path)
+            if tag & 7 == 2:
+                position += length
+                if tag == _RAW_DATA_TAG[0] and length:
+                    _once(buffer, frame, 9, False, at, path)
+        else:
+            position += 8 if tag & 7 == 1 else 4
+
+
 def _once(buffer: Buffer, frame: _Frame, field: int, cut: bool, at: int, path: str) -> None:
     """A marker takes the place of ``raw_data``: a second data field beside it would go unnoticed, so it ends here.
 
@@ -332,7 +354,7 @@ def _tensor_name(buffer: Buffer, frame: _Frame, path: str) -> str:
 
 def _too_much(path: str) -> NoReturn:
     raise LoadError(
-        f"the structure alone (everything but weight data) is more than {MOST_STRUCTURE >> 20} MiB or "
-        f"{MOST_FIELDS} fields; this is not a network",
+        f"the structure alone (everything but weight data) has more than {MOST_STRUCTURE >> 20} MiB or "
+        f"{MOST_FIELDS:,} tiny fields; this is no network",
         file=path,
     )

@@ -121,7 +121,10 @@ def test_unknown_fields_and_closed_groups_are_passed_over() -> None:
         (HEADER + b"\x0e", "wire type 6, which does not exist"),
         (HEADER + b"\x02\x01a", "a field with number 0"),
         (HEADER + b"\x00\x01", "a field with number 0"),
-        (with_graph(chunk(5, chunk(8, b"w") + b"\x48\x01")), "w: not a readable .* field 9 of a tensor"),
+        (
+            with_graph(chunk(5, chunk(8, b"w") + chunk(12, b"d" * LONG) + b"\x48\x01")),
+            "w: not a readable .* field 9 of a tensor",
+        ),
     ],
 )
 def test_malformed_bytes_are_refused_by_place(data: bytes, says: str) -> None:
@@ -133,6 +136,19 @@ def test_data_given_twice_is_refused_by_name() -> None:
     tensor = chunk(8, b"w") + chunk(9, bytes(LONG)) + chunk(4, bytes(8))
     with pytest.raises(LoadError, match=r"m: w: the tensor holds its data twice \(raw_data and float_data"):
         skim(with_graph(chunk(5, tensor)), "m")
+
+
+def test_short_data_given_twice_is_refused_by_name() -> None:
+    tensor = b"\x08\x01\x10\x01" + chunk(8, b"w") + chunk(9, bytes(4)) + chunk(9, bytes(4))
+    with pytest.raises(LoadError, match=r"m: w: the tensor holds its data twice \(raw_data and raw_data"):
+        skim(with_graph(chunk(5, tensor)), "m")
+    named = b"\x08\x01\x10\x01" + chunk(8, b"J\x04JJ") + chunk(9, b"JJJJ")
+    assert skim(with_graph(chunk(5, named)), "m").structure == with_graph(chunk(5, named))
+
+
+def test_a_file_of_tiny_fields_is_refused() -> None:
+    with pytest.raises(LoadError, match="more than 512 MiB or 3,000,000 tiny fields; this is no network"):
+        skim(with_graph(b"\x0a\x00" * 3_300_000), "m")
 
 
 def test_a_packed_list_in_short_pieces_is_left_to_the_parser() -> None:
