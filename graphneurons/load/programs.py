@@ -31,7 +31,7 @@ class Body:
     program: Program
 
 
-Argument = Union[Ref, Body, int, float, str, None, tuple["Argument", ...]]
+Argument = Union[Ref, Body, int, float, str, None, tuple["Argument", ...]]  # noqa: UP007 - recursive by name
 
 
 @dataclass(frozen=True, slots=True)
