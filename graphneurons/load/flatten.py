@@ -142,19 +142,17 @@ class Flattening:
 
     def write(self, body: Body, frame: Frame) -> None:
         """Append the ops of ``body``, whose names are defined in ``frame``, with everything inside them."""
-        names = frame.names
-        explicit = body.names
+        names, explicit, functions, add = frame.names, body.names, self._functions, self.ops.append
         for index, node in enumerate(body.nodes):
             try:
                 inputs = tuple([names[name] for name in node.inputs])
             except KeyError:
                 inputs = tuple([self.resolve(name, frame, node.label) for name in node.inputs])
-            called = self._functions.get((node.domain, node.type, node.overload)) if self._functions else None
+            called = functions.get((node.domain, node.type, node.overload)) if functions else None
             attributes = self._attributes(node, frame) if node.references else node.attributes
             if node.type == "Constant" and not node.domain and called is None:
-                self.weights[names[node.outputs[0]] if node.outputs else ""] = constant_of(
-                    node, attributes, self.tensors
-                )
+                ref = constant_of(node, attributes, self.tensors)
+                self.weights[names[ref.name]] = ref
                 continue
             name = explicit[index] or self._names.take("", frame.prefix, node.name or f"{node.type}_{index}")
             if called is not None and self._affordable(called, node, frame):
@@ -168,18 +166,9 @@ class Flattening:
             if version is None:
                 version = 0
                 self._undeclared(node.domain)
-            self.ops.append(
-                Op(
-                    name,
-                    node.type,
-                    node.domain,
-                    inputs,
-                    tuple([names[output] for output in node.outputs]),
-                    attributes,
-                    self.scope(node, frame),
-                    version,
-                )
-            )
+            outputs = tuple([names[output] for output in node.outputs])
+            scope = self.scope(node, frame) if frame.scope else node.scope
+            add(Op(name, node.type, node.domain, inputs, outputs, attributes, scope, version))
 
     def scope(self, node: Node, frame: Frame) -> tuple[str, ...]:
         """A node's own scope; inside a function below the call's, in a subgraph the surrounding op's if it has none."""

@@ -59,12 +59,10 @@ def read_node(proto: Any, tensors: Tensors) -> Node:
     if domain:
         domain = intern(normal_domain(domain))
     metadata = proto.metadata_props
-    scope = scope_of(name, _texts(metadata)) if metadata else from_name(name)
-    attributes = proto.attribute
-    if not attributes:
-        return Node(kind, domain, overload, name, tuple(proto.input), outputs, NOTHING, scope)
+    scope = scope_of(name, _texts(metadata)) if metadata else from_name(name) if "/" in name else ()
     plain = Node(kind, domain, overload, name, tuple(proto.input), outputs, NOTHING, scope)
-    return _with_attributes(plain, attributes, tensors)
+    attributes = proto.attribute
+    return _with_attributes(plain, attributes, tensors) if attributes else plain
 
 
 def _texts(metadata: Any) -> dict[str, str]:
