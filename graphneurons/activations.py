@@ -25,6 +25,7 @@ _CLIP = "Clip"
 _TRANSPARENT = frozenset(
     ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "CastLike", "Dropout", "QuantizeLinear", "DequantizeLinear", "BatchNormalization", "DynamicQuantizeLinear"]
 )
+_SPLITS = frozenset({"Split", "split_with_sizes", "chunk", "unbind"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _FARTHEST = 12
 
@@ -44,22 +45,34 @@ def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str 
         return _RECURRENT[op.type]
     if op.type in _NAMED:
         return _NAMED[op.type]
-    value = op.output
+    values, found = _after(op.output, graph, constants)
+    if found is None and values:
+        # A gate and what it gates, made by one layer and split apart.
+        found = next((name for value in values if (name := _after(value, graph, constants)[1])), None)
+    return found
+
+
+def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], str | None]:
+    """The activation on ``value``; or the values it is split into before any."""
     for _ in range(_FARTHEST):
         readers = graph.consumers.get(value, ())
-        if not readers or (value in graph.outputs and len(readers) > 0):
-            return None
+        if not readers or value in graph.outputs:
+            return (), None
+        if len(readers) == 1 and readers[0].type in _SPLITS and len(readers[0].outputs) > 1:
+            return readers[0].outputs, None
+        if len(readers) > 1 and all(reader.type == "Slice" for reader in readers):
+            return tuple(reader.output for reader in readers), None
         if len(readers) > 1:
-            return _spelled_out(value, readers, graph, constants)
+            return (), _spelled_out(value, readers, graph, constants)
         reader = readers[0]
         if reader.type in _NAMED:
-            return _NAMED[reader.type]
+            return (), _NAMED[reader.type]
         if reader.type == _CLIP:
-            return "Clip"
+            return (), "Clip"
         if not _passes(reader, value, constants):
-            return None
+            return (), None
         value = reader.output
-    return None
+    return (), None
 
 
 _RECURRENT = {"LSTM": "Sigmoid, Tanh", "GRU": "Sigmoid, Tanh", "RNN": "Tanh", "DynamicQuantizeLSTM": "Sigmoid, Tanh"}

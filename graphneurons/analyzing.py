@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Union
 
-from graphneurons.analysis import Analysis
-from graphneurons.axes.resolving import resolve
+from graphneurons.analysis import Analysis, Modulator
+from graphneurons.axes.notation import Rule
+from graphneurons.axes.resolving import Resolution, resolve
 from graphneurons.axes.rules.site import Shape
 from graphneurons.axes.strands import weave
 from graphneurons.axes.uses import uses
@@ -47,10 +48,18 @@ def analyze(
         wiring=wiring,
         layers=tuple(replace(layer, role=played.get(layer.id)) for layer in analysis.layers),
         modulators=tuple(
-            replace(modulator, of=_modulated(wiring, ride, item))
+            _aligned(modulator, _modulated(wiring, ride, item), wiring, resolution)
             for modulator, item in zip(analysis.modulators, modulators, strict=True)
         ),
     )
+
+
+def _aligned(modulator: Modulator, of: str | None, wiring: Wiring, resolution: Resolution) -> Modulator:
+    """``modulator`` with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
+    step = resolution.steps[modulator.op.name]
+    added = isinstance(step, Rule) and step.kind == "sum" and modulator.kind == "elementwise"
+    is_bias = added and of is not None and wiring.source[of].kind == "layer"
+    return replace(modulator, of=of, kind="bias" if is_bias else modulator.kind)
 
 
 def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:

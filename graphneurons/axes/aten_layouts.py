@@ -19,9 +19,8 @@ def numbers(site: Site, *names: str) -> tuple[int, ...] | None:
         value = site.op.attributes.get(name)
         if isinstance(value, int):
             return (value,)
-        found = site.numbers(name)
-        if found is not None:
-            return found
+        if isinstance(value, tuple) and all(isinstance(item, int) for item in value):
+            return tuple(item for item in value if isinstance(item, int))
     return None
 
 
@@ -193,9 +192,9 @@ def _split(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
     axis = _axis(site, plane)
     size = plane.shape[axis]
-    listed = site.numbers("split_size") or site.numbers("split_sizes")
-    if listed is None:
-        each = max(1, site.number("split_size", size))
+    listed = numbers(site, "split_sizes") or numbers(site, "split_size")
+    if listed is None or (len(listed) == 1 and listed[0] != size):
+        each = max(1, listed[0] if listed else size)
         listed = tuple(min(each, size - start) for start in range(0, size, each)) or (0,)
     return _pieces(plane, axis, listed)
 
@@ -213,7 +212,7 @@ def _tensor_split(axis_of: int | None) -> Layout:
         plane = first(given)
         axis = _axis(site, plane) if axis_of is None else min(axis_of, len(plane.shape) - 1)
         size = plane.shape[axis]
-        at = site.numbers("indices")
+        at = numbers(site, "indices")
         if at is None:
             count = site.number("sections", 0)
             if count < 1:

@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from graphneurons.axes.binding import Factors
-from graphneurons.axes.planes import NOBODY, Integers, Plane, check_size, tighten
+from graphneurons.axes.planes import NOBODY, Integers, Plane, check_size, constant, tighten
 from graphneurons.axes.rules.site import NoRule, Shape
 
 MIXED = -2
@@ -28,6 +28,10 @@ def carry(
     Where it is constant along what is contracted or mixed it passes; where it is not, it is `MIXED`. Factors that only
     the result has are new axes along which it does not vary.
     """
+    if len(operand) != len(plane.shape) or len(result) != len(shape):
+        raise NoRule(f"shapes {list(plane.shape)} and {list(shape)} do not have the axes of the rule")
+    if 0 in shape:
+        return constant(shape, NOBODY)
     if plane.is_constant:
         return Plane(shape, plane.data.reshape((1,) * len(shape)))
     names, data = _apart(plane, operand, sizes)
@@ -101,6 +105,8 @@ def _together(
             packed.append(1)
         else:
             widened.extend(stored[axis[0]] if len(axis) == 1 else sizes[name] for name in axis)
+            if prod(widened[-len(axis) :]) != size:
+                raise NoRule(f"an axis of size {size} is not made of the factors ({' '.join(axis)})")
             packed.append(size)
     check_size(prod(widened))
     lined_up = data.reshape([stored.get(name, 1) for name in order])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.axes.layouts import LAYOUTS
+from graphneurons.axes.layouts import LAYOUTS, PAYLOADS
 from graphneurons.axes.planes import Plane, TooLargeError
 from graphneurons.axes.rules.site import NoRule, Site
 from graphneurons.errors import GraphNeuronsError
@@ -32,8 +32,11 @@ _KINDS |= {10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64}
 
 def fold(site: Site, arrays: Sequence[Array | None]) -> tuple[Array, ...] | None:
     """The outputs of ``site.op`` for known ``arrays``, or None if it is no op that shapes are computed with."""
-    compute = _FOLDS.get(site.op.type)
-    if site.op.domain or not arrays or arrays[0] is None:
+    folds = _BY_DOMAIN.get(site.op.domain)
+    if folds is None or not arrays or arrays[0] is None:
+        return None
+    compute = folds.get(site.op.type)
+    if any(array is not None and array.dtype.kind not in "iubf" for array in arrays):
         return None
     with np.errstate(all="ignore"):
         try:
@@ -65,14 +68,17 @@ def _moved(site: Site, arrays: Sequence[Array | None]) -> list[Array]:
     bases: list[Array] = []
     riders: list[Plane | None] = []
     start = 0
-    for array in arrays if site.op.type == "Concat" else arrays[:1]:
+    payload = PAYLOADS.get(site.op.type, (0,))
+    if payload not in (None, (0,)):
+        return []
+    for array in arrays if payload is None else arrays[:1]:
         if array is None:
             return []
         numbers = np.arange(start, start + array.size, dtype=np.int64).reshape(array.shape)
         riders.append(Plane(array.shape, numbers))
         bases.append(array.reshape(-1))
         start += array.size
-    if site.op.type.startswith("Scatter") or (site.op.type == "Pad" and site.has(2)):
+    if site.op.type in ("Pad", "pad", "constant_pad_nd") and (site.has(2) or site.op.attributes.get("value")):
         return []
     flat = np.concatenate([np.zeros(1, dtype=bases[0].dtype), *bases])
     return [flat[plane.full() + 1] for plane in LAYOUTS[site.op.type](site, riders, -1)]
@@ -90,6 +96,8 @@ def _range(site: Site, start: Array, limit: Array, delta: Array) -> Array:
 
 
 def _filled(site: Site, shape: Array) -> Array:
+    if shape.dtype.kind not in "iu":
+        raise ValueError("a shape is made of integers")
     sizes = [int(size) for size in shape.reshape(-1)]
     total = 1
     for size in sizes:
@@ -190,3 +198,15 @@ _FOLDS: Mapping[str, Callable[..., Any]] = {
     "Trilu": _triangle,
 }
 """Op type -> what it computes of known arrays."""
+
+
+def _same(site: Site, x: Array, *others: Array | None) -> Array:
+    return x
+
+
+_ATEN: Mapping[str, Callable[..., Any]] = dict.fromkeys(
+    ("_to_copy", "alias", "clone", "contiguous", "detach", "lift_fresh_copy", "to"), _same
+)
+"""Shapes of traced graphs are known; only stored indices are followed from op to op."""
+
+_BY_DOMAIN: Mapping[str, Mapping[str, Callable[..., Any]]] = {"": _FOLDS, "aten": _ATEN}

@@ -60,8 +60,7 @@ def label_operand(binding: Binding, index: int) -> OperandLabel:
         name
         for at, pattern in enumerate(binding.rule.operands)
         if at != index and pattern.contracts and (at == 0 or stage_of(binding, at) == stage)
-        # A recurrent op adds what its weights make: they do not contract each other.
-        and (binding.rule.kind != "recurrent" or at == 0 or pattern.mark == "<")
+        and not _added(binding, index, at)
         for name in _names(binding, at)
     }.union(*(_result_names(binding, earlier) for earlier in range(stage)))
     roles: dict[str, Role] = {}
@@ -80,6 +79,17 @@ def label_operand(binding: Binding, index: int) -> OperandLabel:
         else:
             roles[name] = "shared" if name in others else "neuron"
     return OperandLabel(axes, binding.sizes, roles, binding.packed)
+
+
+def _added(binding: Binding, index: int, at: int) -> bool:
+    """Whether what operands ``index`` and ``at`` make is added: the weights of a recurrent op (but for its input and
+    state), and the tables of one that looks up several. They do not contract each other."""
+    operands = binding.rule.operands
+    if binding.rule.kind == "recurrent":
+        return at != 0 and operands[at].mark != "<"
+    return binding.rule.kind == "lookup" and all(
+        any(axis.picked for axis in operands[one].axes) for one in (index, at)
+    )
 
 
 def stage_of(binding: Binding, index: int) -> int:

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from graphneurons.axes import aten_indexing, aten_layouts, planes
+from graphneurons.axes import aten_indexing, aten_layouts, planes, sequence_layouts
 from graphneurons.axes.moving import Layout, Payload, overwritten
 from graphneurons.axes.moving import first as _first
 from graphneurons.axes.moving import in_range as _indices_in
@@ -178,6 +178,8 @@ def _concat(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
         if shape is None:
             raise NoRule(f"the shape of operand {index} is not known")
         shapes.append(shape)
+    if not shapes:
+        raise NoRule("it has no operands")
     axis = site.axis(site.number("axis", 1), len(shapes[0]))
     for shape in shapes[1:]:
         if len(shape) != len(shapes[0]) or any(
@@ -269,8 +271,8 @@ def _space_to_depth(site: Site, given: Payload, fill: int | None) -> tuple[Plane
 
 def _indices(site: Site, index: int, size: int) -> Integers:
     value = site.value(index)
-    if value is None:
-        raise NoRule(f"its indices (operand {index}) are computed while the model runs")
+    if value is None or value.dtype.kind not in "iu":
+        raise NoRule(f"its indices (operand {index}) are computed while the model runs, or are no integers")
     return _indices_in(value.astype(np.int64), size)
 
 
@@ -395,6 +397,17 @@ def _unstack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     return (planes.reshape(planes.cut(plane, axis, slice(0, 1)), (*plane.shape[:axis], *plane.shape[axis + 1 :])),)
 
 
+def _concat_quantized(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
+    """com.microsoft QLinearConcat: (scale, zero point) of the result, then (tensor, scale, zero point) of each part."""
+    parts = range(2, len(site.op.inputs), 3)
+    shapes = [site.shape(index) for index in parts]
+    if not shapes or None in shapes:
+        raise NoRule("the shapes of its parts are not known")
+    known = [shape for shape in shapes if shape is not None]
+    axis = site.axis(site.number("axis", 0), len(known[0]))
+    return (planes.join([given[index] for index in parts], [shape[axis] for shape in known], axis),)
+
+
 LAYOUTS: Mapping[str, Layout] = {
     "Reshape": _reshape,
     "Transpose": _transpose,
@@ -420,6 +433,8 @@ LAYOUTS: Mapping[str, Layout] = {
     "ReverseSequence": _along_time,
     "Stack": _stack,
     "Unstack": _unstack,
+    "QLinearConcat": _concat_quantized,
+    **sequence_layouts.SEQUENCES,
     **aten_layouts.LAYOUTS,
     **aten_indexing.LAYOUTS,
 }
@@ -430,6 +445,8 @@ PAYLOADS: Mapping[str, tuple[int, ...] | None] = {
     "Scatter": (0, 2),
     "ScatterElements": (0, 2),
     "ScatterND": (0, 2),
+    "QLinearConcat": None,
+    **sequence_layouts.PAYLOADS,
     **aten_layouts.PAYLOADS,
     **aten_indexing.PAYLOADS,
 }

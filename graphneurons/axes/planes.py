@@ -32,7 +32,7 @@ class TooLargeError(GraphNeuronsError):
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it)."""
+    """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty)."""
 
     shape: Shape
     data: Integers
@@ -56,6 +56,8 @@ def constant(shape: Shape, value: int = 0) -> Plane:
 def along(shape: Shape, axis: int) -> Plane:
     """Numbers 0, 1, ... along ``axis``, constant along the others."""
     check_size(shape[axis])
+    if shape[axis] == 0:
+        return constant(shape)
     view = [1] * len(shape)
     view[axis] = shape[axis]
     return Plane(shape, np.arange(shape[axis], dtype=np.int64).reshape(view))
@@ -69,7 +71,7 @@ def check_size(elements: int) -> None:
 
 def _array(shape: Shape, data: npt.NDArray[Any]) -> Plane:
     check_size(data.size)
-    return Plane(shape, data)
+    return Plane(shape, data) if data.size else constant(shape, NOBODY)
 
 
 def tighten(plane: Plane) -> Plane:

@@ -31,6 +31,8 @@ FOLD_BUDGET = 1 << 24
 
 _BROADCASTING = frozenset({"sum", "product", "select"})
 _WINDOWED = frozenset({"conv", "conv_transpose", "pool"})
+_TRACED = frozenset({"aten", "torch.nn", "torchvision"})
+"""Domains whose ops come with the shapes they were traced with, so that no formula is needed."""
 _READABLE = frozenset({"int64", "int32", "bool"})
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "EyeLike"})
 
@@ -174,6 +176,8 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     if text == "layout":
         site = site or _site(op, walk.shapes, walk, walk.constants)
         return LAYOUT, _moved_shapes(site)
+    if not any(op.inputs):
+        raise NoRule("it has no operands")
     rule = parse(text)
     simple = _elementwise_shape(rule, op, walk.shapes)
     if simple is not None:
@@ -183,7 +187,7 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
         raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
     binding = bind(rule, site.shapes)
     made = [binding.result_shape(index) for index in range(len(op.outputs))]
-    if made and made[0] is None:
+    if made and made[0] is None and op.domain not in _TRACED:
         if rule.kind in _WINDOWED:
             made[0] = window_shape(site, binding)
         elif rule.kind == "resize":
@@ -257,7 +261,8 @@ def _fold(walk: _Walk, op: Op, step: Step) -> Sequence[Shape | None] | None:
         site = _site(op, walk.shapes, walk, walk.constants)
         results = fold(site, site.values)
     if results is None:
-        return (_filled_shape(walk, op),)
+        shape = _filled_shape(walk, op)
+        return None if shape is None else (shape,)
     for name, result in zip(op.outputs, results, strict=False):
         if name:
             walk.values[name] = result

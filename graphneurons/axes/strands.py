@@ -30,7 +30,7 @@ _STEERING = frozenset({"int64", "uint32", "uint64", "bool", "string"})
 """Types of constants that steer a graph (shapes, indices, masks, text) and hold no weights."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Strand:
     """One stored tensor inside a constant value of some shape.
 
@@ -238,12 +238,16 @@ def _laid_out(resolution: Resolution, op: Op, index: int, strand: Strand) -> lis
     ]
 
 
+_PICKING = {"Gather": "axis", "embedding": "dim", "index_select": "dim"}
+"""Ops that pick rows by a list of indices -> the attribute that names their axis."""
+
+
 def _picked(op: Op, site: Site, strand: Strand) -> frozenset[int]:
-    """The stored axes that lie along the axis a Gather picks rows of."""
+    """The stored axes that lie along the axis a Gather (or an embedding) picks rows of."""
     rank = site.rank(1)
-    if op.type != "Gather" or not rank:
+    if op.type not in _PICKING or not rank:
         return frozenset()
-    axis = site.axis(site.number("axis", 0), site.known_rank(0))
+    axis = site.axis(site.number(_PICKING[op.type], 0), site.known_rank(0))
     return frozenset(stored for stored, plane in enumerate(strand.coordinates) if plane.varies(axis))
 
 

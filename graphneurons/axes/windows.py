@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.rules.site import NoRule, Shape, Site
@@ -119,6 +120,8 @@ def resized_shape(site: Site) -> Shape | None:
         if not scales and value is not None and value.size == len(axes):
             scales = [float(item) for item in value.reshape(-1)]
     result = list(shape)
+    if not all(map(isfinite, scales)):
+        raise NoRule("a scale it resizes by is no finite number")
     if scales and len(scales) == len(axes):
         for axis, scale in zip(axes, scales, strict=True):
             result[axis] = int(shape[axis] * scale)

@@ -43,6 +43,17 @@ def partners(binding: Binding, index: int, label: OperandLabel, constant: Sequen
     ]
 
 
+def groups_of(names: Sequence[str], factors: Sequence[str], label: OperandLabel) -> int:
+    """Into how many equal runs the channels ``names`` and the neurons ``factors`` fall, each run of neurons reading only
+    its own of channels: the shared factors that are outermost in both (groups, directions, experts, heads)."""
+    groups = 1
+    for name, own in zip(names, factors, strict=False):
+        if name != own or label.roles.get(name) != "shared":
+            break
+        groups *= label.sizes[name]
+    return groups
+
+
 def arriving(binding: Binding, partner: int, names: Sequence[str], plane: Plane) -> Integers:
     """The ids of operand ``partner`` along the product of the factors ``names``, one per channel."""
     axes = binding.operands[partner] or ()

@@ -255,7 +255,10 @@ def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:
         _note_arrivals(ride, op, step, reader)
     if readers:
         made = sent(step, [reader.sender for reader in readers], _shapes(ride, op))
-        return [_any_copy(ride, op, readers[0].sender, rider) for rider in made]
+        return [
+            _with_added(ride, op, step, number, _any_copy(ride, op, readers[0].sender, rider))
+            for number, rider in enumerate(made)
+        ]
     return [_passed(ride, op, step, number, shape) for number, shape in enumerate(_shapes(ride, op))]
 
 
@@ -268,6 +271,22 @@ def _any_copy(ride: Ride, op: Op, sender: Sender, rider: Rider) -> Rider:
     each = sender.source.size // sender.copies
     members = [rider.data + each * copy for copy in range(sender.copies)]
     return ride.registry.junction("sum", op.name, rider.shape, members)
+
+
+def _with_added(ride: Ride, op: Op, step: Binding, number: int, rider: Rider) -> Rider:
+    """What a layer sends, where a modulator operand is no constant but an activation the op adds (a fused residual)."""
+    result = step.results[number] if number < len(step.results) else None
+    if not isinstance(rider, Plane) or result is None:
+        return rider
+    guests = [Guest(rider, rider.shape)]
+    for index, pattern in enumerate(step.rule.operands):
+        name = op.inputs[index] if index < len(op.inputs) else ""
+        axes = step.operands[index]
+        added = ride.of(name) if pattern.mark == "~" and name and name not in ride.resolution.constants else None
+        if isinstance(added, Plane) and axes is not None:
+            arrived = carry(added, axes, result, rider.shape, step.sizes)
+            guests.append(Guest(arrived, rider.shape))
+    return rider if len(guests) == 1 else meet(ride.registry, "sum", op.name, rider.shape, guests)
 
 
 def _shapes(ride: Ride, op: Op) -> list[Shape | None]:
@@ -331,7 +350,7 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
     for index, pattern in enumerate(rule.operands):
         name = op.inputs[index] if index < len(op.inputs) else ""
         axes = step.operands[index]
-        if not pattern.contracts or not name or name in ride.resolution.constants:
+        if pattern.mark in ("_", "%") or not name or name in ride.resolution.constants:
             continue
         rider = ride.of(name)
         if isinstance(rider, int) or axes is None:

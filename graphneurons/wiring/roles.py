@@ -222,9 +222,12 @@ def _hidden(wiring: Wiring, numbers: Integers) -> tuple[list[str], list[str]] | 
     source = sources[0]
     if source.kind == "layer":
         return [source.id], []
+    if source.kind == "junction" and wiring.junction[source.id].kind == "sum":
+        behind = layers_behind(wiring, numbers, 1)
+        return (behind, []) if behind is not None and len(behind) == 1 else None
     if source.kind != "junction" or wiring.junction[source.id].kind != "product":
         return None
-    made = [layers_behind(wiring, member, 0) for member in wiring.junction[source.id].members]
+    made = [layers_behind(wiring, member, 1) for member in wiring.junction[source.id].members]
     if len(made) != 2 or any(item is None or len(item) != 1 for item in made):
         return None
     return made[1] or [], made[0] or []

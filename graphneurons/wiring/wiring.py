@@ -15,6 +15,7 @@ from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
 from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.arriving import contracted, groups_of, partners
 from graphneurons.wiring.features import find_features
 from graphneurons.wiring.records import Integers, Junction, Synapses, Wiring
 from graphneurons.wiring.registry import Registry
@@ -135,13 +136,27 @@ def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring
     for named in layers:
         told = [use for use in named.uses if use.weight is not None]
         synapses[named.id] = tuple(
-            Synapses(named.id, position, ride.arrived[named.op.name, use.operand])
+            Synapses(named.id, position, ride.arrived[named.op.name, use.operand], _groups(ride, named, use))
             for position, use in enumerate(told)
             if (named.op.name, use.operand) in ride.arrived
         )
     junctions = {junction.id for junction in registry.junctions}
     sources = tuple(s for s in registry.sources if s.kind != "junction" or s.id in junctions)
     return Wiring(sources, tuple(registry.junctions), synapses, tuple(registry.reasons))
+
+
+def _groups(ride: Ride, named: Named, use: Use) -> int:
+    """How many runs of channels one weight's neurons read apart from each other."""
+    step = ride.resolution.steps[named.op.name]
+    readers = [item for item in ride.readers[named.op.name] if item.sender.source.id == named.id]
+    label = readers[0].labels.get(use.operand) if readers else None
+    if label is None or not isinstance(step, Binding):
+        return 1
+    constant = [not name or name in ride.resolution.constants for name in named.op.inputs]
+    brought = partners(step, use.operand, label, constant)
+    if len(brought) != 1:
+        return 1
+    return groups_of(contracted(step, use.operand, brought[0], label), readers[0].sender.factors, label)
 
 
 __all__ = ["Named", "wire"]

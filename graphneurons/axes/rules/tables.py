@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from graphneurons.axes.rules.aten import ATEN, HIGHER_ORDER, PRIMS, QUANTIZED, TORCHVISION, TRANSFORMERS
 from graphneurons.axes.rules.attention import flex_attention
 from graphneurons.axes.rules.control import CONTROL_FLOW
 from graphneurons.axes.rules.microsoft import MICROSOFT, NCHWC, NHWC
@@ -21,6 +22,12 @@ _BY_DOMAIN: Mapping[str, Mapping[str, RuleText]] = {
     "com.microsoft": MICROSOFT,
     "com.microsoft.nchwc": NCHWC,
     "com.ms.internal.nhwc": NHWC,
+    "aten": ATEN,
+    "prims": PRIMS,
+    "quantized_decomposed": QUANTIZED,
+    "higher_order": HIGHER_ORDER,
+    "torchvision": TORCHVISION,
+    "transformers": TRANSFORMERS,
     CONTROL: CONTROL_FLOW,
 }
 
