@@ -322,7 +322,7 @@ CASES: tuple[Case, ...] = (
     alone("layer of 2^40 neurons, reshaped", lambda: merged(HUGE)),
     alone("packed weight of 2^45 elements", packed_huge),
     not_silent("ConstantOfShape, 2^62 squared", lambda _: filled(2**62, 2**62)),
-    not_silent("ConstantOfShape, negative", lambda _: filled(4, -4), "fill v"),
+    not_silent("ConstantOfShape, negative", lambda _: filled(4, -4), "v"),
     alone("weight of rank 10,000, filled", lambda: filled(*[1] * 9998, 4, 2)),
     alone(
         "weight tiled 2^40 times",
@@ -359,7 +359,7 @@ CASES: tuple[Case, ...] = (
     alone("100,000 ops", lambda: relu_chain(100_000)),
     Case("1,000,000 ops", "OK", lambda _: relu_chain(1_000_000), alone=True, slow=True, limit=30.0, memory=2 * 2**30),
     alone("5,000 layers", lambda: layers(5000)),
-    alone("200,000 weights nobody uses", lambda: weights_only(200_000)),
+    valid("200,000 weights nobody uses", lambda _: weights_only(200_000), alone=True, weightless=True),
     alone("scopes 10,000 deep", lambda: deep_scopes(10_000)),
     alone("500 layers in scopes 100 deep, none shared", lambda: many_scopes(500)),
     alone("names of 1 MB", long_name),

@@ -20,8 +20,8 @@ class Case:
     """``expect``: ``E`` refused, ``W`` analyzed with a finding, ``EW`` either (never silently), ``OK`` accepted.
 
     ``says`` must be part of the error (or of a finding), in any letter case. ``checker`` documents why
-    ``onnx.checker`` refuses a file of the ``OK`` kind. ``weightless``: no weight meets an activation, a report may be
-    empty. ``alone``: too heavy to be run many times. ``limit`` is in seconds, ``memory`` in bytes above the baseline.
+    ``onnx.checker`` refuses a file of the ``OK`` kind. ``weightless``: no weight meets an activation: reports may be
+    empty. ``shown``: its names attack reports. ``alone``: heavy. ``limit``: CPU seconds; ``memory``: added bytes.
     """
 
     name: str
@@ -30,10 +30,23 @@ class Case:
     says: str = ""
     checker: str = ""
     weightless: bool = False
+    shown: bool = False
     alone: bool = False
     slow: bool = False
     limit: float = 20.0
     memory: int = 512 * 2**20
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The reports, besides JSON, to show of it: all where a name is the weapon, else taking turns."""
+        every = ("text", "csv", "markdown")
+        turn = sum(self.name.encode()) % 3
+        return every if self.shown else every[turn : turn + 1]
+
+    @property
+    def over_old(self) -> bool:
+        """Whether there is an old report in the way; cases take turns."""
+        return bool(sum(self.name.encode()) % 2)
 
     def write(self, folder: Path) -> Path:
         """Make the file (and what stands beside it) in ``folder`` and return the path to hand to the program."""

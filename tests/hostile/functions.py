@@ -160,7 +160,7 @@ CASES: tuple[Case, ...] = (
     noted("reference to an attribute nobody declares", lambda _: conv((), groups=2), "inner"),
     noted("calls a function that is not there", lambda _: calling([], call("G", ["x", "w1"], ["y"])), "w1"),
     valid("called twice", lambda _: calling([LINEAR], call("F", ["x", "w1"], ["h"]), call("F", ["h", "w1"], ["y"]))),
-    valid("five deep", lambda _: tower(5)),
+    valid("five deep", lambda _: tower(5), weightless=True),
     valid("2^8 ops", lambda _: laughs(8)),
     valid("nobody calls it", lambda _: calling([LINEAR, simple("G", node("Relu", ["a"], ["b"]))])),
     valid("attribute from the caller", lambda _: conv(groups=2)),
@@ -171,6 +171,7 @@ CASES: tuple[Case, ...] = (
     valid(
         "optional input left out",
         lambda _: calling([body(node("Clip", ["a", "w"], ["b"], "clip"))], call("F", ["x", ""], ["y"])),
+        weightless=True,
     ),
     valid(
         "names that the caller uses too",
@@ -179,6 +180,7 @@ CASES: tuple[Case, ...] = (
     valid(
         "body without ops, input to output",
         lambda _: calling([function("F", ["a", "w"], ["a"], [])], call("F", ["x", "w1"], ["y"])),
+        weightless=True,
     ),
     valid(
         "a Constant in the body",

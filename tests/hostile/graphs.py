@@ -216,8 +216,8 @@ CASES: tuple[Case, ...] = (
     not_silent("input of size 2^62", lambda _: linear(W, inputs={"x": [2**62, 4]}), "x"),
     not_silent("input of element type 999", lambda _: bad_input(tensor_type={"elem_type": 999}), "x"),
     not_silent("no ops, no outputs", lambda _: model([], outputs=[])),
-    valid("Ifs 24 deep", lambda _: if_levels(24, False)),
-    valid("Ifs 12 deep, 4,096 branches", lambda _: if_levels(12, True)),
+    valid("Ifs 24 deep", lambda _: if_levels(24, False), weightless=True),
+    valid("Ifs 12 deep, 4,096 branches", lambda _: if_levels(12, True), weightless=True),
     valid("Loops 12 deep", lambda _: loops(12)),
     valid("Scan", lambda _: scan()),
     valid("sequences", lambda _: sequences()),
@@ -232,10 +232,16 @@ CASES: tuple[Case, ...] = (
         lambda _: model([node("MatMul", ["x", "w1"], ["h"], "fc"), node("Relu", ["h"], ["y"], "fc")], weights=[W]),
     ),
     valid("op nobody reads", lambda _: chain(("h", "y"), ("h", "dead"))),
-    valid("no inputs", lambda _: model([node("Relu", ["w1"], ["y"], "act")], inputs={}, weights=[W])),
-    valid("output is an input", lambda _: model([node("Relu", ["x"], ["y"])], outputs=["y", value("x", [1, 4])])),
+    valid("no inputs", lambda _: model([node("Relu", ["w1"], ["y"], "act")], inputs={}, weights=[W]), weightless=True),
     valid(
-        "optional input left out", lambda _: model([node("Clip", ["x", "", "m"], ["y"], "clip")], weights=[weight("m")])
+        "output is an input",
+        lambda _: model([node("Relu", ["x"], ["y"])], outputs=["y", value("x", [1, 4])]),
+        weightless=True,
+    ),
+    valid(
+        "optional input left out",
+        lambda _: model([node("Clip", ["x", "", "m"], ["y"], "clip")], weights=[weight("m")]),
+        weightless=True,
     ),
     valid(
         "optional outputs left out",
@@ -246,7 +252,7 @@ CASES: tuple[Case, ...] = (
             [weight("w1", 1, 12, 4), weight("r1", 1, 12, 3)],
         ),
     ),
-    valid("one value, both operands", lambda _: model([node("Mul", ["x", "x"], ["y"], "square")])),
+    valid("one value, both operands", lambda _: model([node("Mul", ["x", "x"], ["y"], "square")]), weightless=True),
     valid(
         "domain ai.onnx by name",
         lambda _: model(

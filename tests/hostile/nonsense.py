@@ -132,7 +132,7 @@ CASES: tuple[Case, ...] = (
     noted("Expand that does not fit", lambda _: layout("Expand", integers("s", 3, 6)), "odd"),
     noted("Einsum without an equation", lambda _: one("Einsum", W), "odd"),
     noted("Einsum, two ellipses", lambda _: einsum("i...j...,jk->ik", W), "odd"),
-    noted("Einsum, ellipsis and too few letters", lambda _: einsum("i...j...->k"), "odd"),
+    noted("Einsum, ellipsis twice in one operand", lambda _: einsum("...ij...,jk->...k", W), "odd"),
     noted("Einsum, letter from nowhere", lambda _: einsum("ij,jk->iz", W), "odd"),
     noted("Einsum, wrong rank", lambda _: einsum("ijq,jk->ik", W), "odd"),
     noted("Einsum, wrong number of operands", lambda _: einsum("ij,jk,kl->il", W), "odd"),

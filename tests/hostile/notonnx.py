@@ -16,7 +16,7 @@ from onnx import ModelProto, TensorProto
 
 from . import protobuf as pb
 from .build import function, linear, mlp, node, weight
-from .case import Case, Made, refused, valid
+from .case import Case, Made, Maker, refused, valid
 
 LFS = b"""version https://git-lfs.github.com/spec/v1
 oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
@@ -73,7 +73,7 @@ def no_graph() -> bytes:
     return ModelProto(ir_version=8, functions=[library]).SerializeToString()
 
 
-def placed(name: str | bytes, data: bytes | None = None, mode: int = 0o644) -> object:
+def placed(name: str | bytes, data: bytes | None = None, mode: int = 0o644) -> Maker:
     """A maker that writes a good model (or ``data``) under a hard name."""
 
     def make(folder: Path) -> Made:
@@ -86,7 +86,7 @@ def placed(name: str | bytes, data: bytes | None = None, mode: int = 0o644) -> o
     return make
 
 
-def here(name: str, how: str, target: str = "") -> object:
+def here(name: str, how: str, target: str = "") -> Maker:
     """A maker of something that is not a plain file, or of a link."""
 
     def make(folder: Path) -> Made:
@@ -116,6 +116,10 @@ def here(name: str, how: str, target: str = "") -> object:
 def in_a_file(folder: Path) -> Path:
     (folder / "file").write_bytes(mlp().SerializeToString())
     return folder / "file" / "model.onnx"
+
+
+def shown(name: str, make: Maker, checker: str = "") -> Case:
+    return Case(name, "OK", make, checker=checker, shown=True)
 
 
 CASES: tuple[Case, ...] = (
@@ -172,12 +176,12 @@ CASES: tuple[Case, ...] = (
     refused("bad file whose name is not UTF-8", placed(b"\xff\xfe\x80.onnx", b"\xff")),
     valid("link to a model", here("model.onnx", "model link")),
     valid("hard link to a model", here("model.onnx", "hard link")),
-    valid("file name is not UTF-8", placed(b"\xff\xfe\x80.onnx"), checker="takes paths in UTF-8 only"),
-    valid("file name with escape codes", placed("a\x1b[31mb\x9bc.onnx")),
-    valid("file name with a CI command", placed("a\n::error::owned\r.onnx")),
-    valid("file name with bidi and zero width", placed("\u202eevil\u200b.onnx")),
-    valid("file name with rich markup", placed("[bold red]a[link=file:x].onnx")),
-    valid("file name with spaces and letters", placed("mein Modell äö 模型.onnx")),
+    shown("file name is not UTF-8", placed(b"\xff\xfe\x80.onnx"), checker="takes paths in UTF-8 only"),
+    shown("file name with escape codes", placed("a\x1b[31mb\x9bc.onnx")),
+    shown("file name with a CI command", placed("a\n::error::owned\r.onnx")),
+    shown("file name with bidi and zero width", placed("\u202eevil\u200b.onnx")),
+    shown("file name with rich markup", placed("[bold red]a[link=file:x].onnx")),
+    shown("file name with spaces and letters", placed("mein Modell äö 模型.onnx")),
     valid("no extension", placed("model")),
     valid("upper-case extension", placed("MODEL.ONNX")),
     valid("read-only file", placed("ro.onnx", mode=0o444)),

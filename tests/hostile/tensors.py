@@ -277,7 +277,7 @@ CASES: tuple[Case, ...] = (
     valid("int4 in int32_data", lambda _: typed_field(T.INT4, "int32_data", 8)),
     valid("double in double_data", lambda _: typed_field(T.DOUBLE, "double_data")),
     valid("uint32 in uint64_data", lambda _: typed_field(T.UINT32, "uint64_data")),
-    valid("complex in float_data", lambda _: complex_weight()),
+    valid("complex in float_data", lambda _: complex_weight(), weightless=True),
     valid("string weight, looked up", lambda _: strings()),
     valid(
         "scalar weights",
@@ -285,10 +285,14 @@ CASES: tuple[Case, ...] = (
     ),
     valid("rank 8 weight", lambda _: linear(weight("w1", 1, 1, 1, 1, 1, 1, 4, 2), outputs=[value("y", [1] * 7 + [2])])),
     valid("vector weight", lambda _: linear(weight("w1", 4), outputs=[value("y", [1])])),
-    valid("weight nobody uses", lambda _: model([node("Relu", ["x"], ["y"])], weights=[weight("w1", 4, 4)])),
+    valid(
+        "weight nobody uses",
+        lambda _: model([node("Relu", ["x"], ["y"])], weights=[weight("w1", 4, 4)]),
+        weightless=True,
+    ),
     valid("weight that is an input too", lambda _: as_input_too()),
     valid("weight that is an output too", lambda _: as_output_too()),
-    valid("every form of Constant", lambda _: every_constant()),
+    valid("every form of Constant", lambda _: every_constant(), weightless=True),
     valid(
         "Constant with an empty list",
         lambda _: model(
@@ -299,6 +303,7 @@ CASES: tuple[Case, ...] = (
             ],
             weights=[weight("w1")],
         ),
+        weightless=True,
     ),
     noted("string weight in MatMul", lambda _: linear(bare("w1", [4, 1], T.STRING, string_data=[b"a"] * 4)), "w1"),
 )
