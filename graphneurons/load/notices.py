@@ -1,4 +1,31 @@
-"""Collects what is odd but does not stop the analysis, without letting a hostile file flood the report."""
+"""Collects what is odd but does not stop the analysis, without letting a hostile file flood the report.
+
+========================= ===========================================================================================
+``attribute-not-given``   a function's node refers to an attribute its call does not give
+``control-flow-kept``     an If, Loop or Scan whose arity disagrees with its bodies is not entered
+``duplicate-field``       a protobuf field that should be given once is given twice, and was merged
+``duplicate-opset``       an operator set is imported twice
+``empty-graph``           no ops and no outputs
+``external-key``          external data has an entry onnx.proto does not define
+``external-missing``      a file of external data is not there, or cannot be opened
+``external-overlap``      two tensors share some but not all of their bytes
+``external-unused``       a tensor stored in the model names external data too
+``function-too-large``    a function written out would be too large; its calls stay calls
+``future-opset``          a newer operator set than the installed onnx knows
+``impossible-opset``      an operator set below 1
+``impossible-size``       a declared size that is negative or above 2^40
+``input-not-given``       a function is called with fewer inputs than it has
+``input-without-type``    a graph input without a type
+``missing-ir-version``    no IR version
+``missing-opset``         no operator set is imported
+``over-2gib``             a file no runtime can load
+``shadowed-op``           a function of the file has the name of a standard op
+``undeclared-attribute``  a function's node refers to an attribute the function does not declare
+``undeclared-domain``     an op of a domain that is not imported
+``unknown-overload``      a call of a function overload the file does not have
+``unsorted-nodes``        nodes in another order than they can run in
+========================= ===========================================================================================
+"""
 
 from __future__ import annotations
 

@@ -125,10 +125,15 @@ def _cast(codes: numpy.ndarray, ref: WeightRef) -> numpy.ndarray:
     if ref.dtype.startswith("int"):
         sign = 1 << BITS[ref.dtype] - 1
         return (codes.astype(numpy.int8) ^ sign) - numpy.int8(sign)
+    return codes.view(_ml_dtype(ref))
+
+
+def _ml_dtype(ref: WeightRef) -> Any:
+    """The type numpy lacks. Newer versions of onnx bring ``ml_dtypes``, older ones do not."""
     try:
         import ml_dtypes
 
-        return codes.view(getattr(ml_dtypes, _ML_DTYPES[ref.dtype]))
+        return getattr(ml_dtypes, _ML_DTYPES[ref.dtype])
     except (ImportError, AttributeError):
         raise _error(ref, f"{ref.dtype} is read through the package ml_dtypes; install or update it") from None
 
@@ -167,10 +172,8 @@ def _as_codes(value: Any, ref: WeightRef) -> numpy.ndarray:
     import numpy
 
     if ref.dtype in _ML_DTYPES:
-        import ml_dtypes
-
         width = "<u2" if BITS[ref.dtype] == 16 else "u1"
-        return numpy.asarray(value.astype(getattr(ml_dtypes, _ML_DTYPES[ref.dtype]))).view(width)
+        return numpy.asarray(value.astype(_ml_dtype(ref))).view(width)
     return numpy.asarray(value.astype(numpy.uint8) & numpy.uint8((1 << BITS[ref.dtype]) - 1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -169,6 +170,13 @@ def test_filled_costs_nothing(dtype: str, value: float) -> None:
     assert found.shape == (1 << 20, 1 << 20)
     assert found.strides == (0, 0)
     assert float(found[5, 7]) == value
+
+
+def test_without_ml_dtypes_its_types_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    for storage in (Inline(b"\0" * 4), Filled(1.0)):
+        with pytest.raises(DataError, match="w: bfloat16 is read through the package ml_dtypes; install or update it"):
+            read(WeightRef("w", "bfloat16", (2,), storage))
 
 
 def sparse_ref(dims: list[int], indices: TensorProto) -> WeightRef:
