@@ -121,7 +121,7 @@ class Writer:
     def write(self, program: Program, given: Names, prefix: str, scope: tuple[str, ...]) -> list[str]:
         """Writes all calls; ``given``: input -> flat name. Returns the flat names of the outputs (``""``: no tensor)."""
         from graphneurons.load.higher_order import HANDLERS
-        from graphneurons.load.recurrent import EXPANSIONS
+        from graphneurons.load.spelled_out import EXPANSIONS
 
         if self._depth >= DEEPEST:
             raise LoadError(f"subgraphs are nested deeper than {DEEPEST}", file=self.path, where=prefix)

@@ -29,7 +29,7 @@ def _expanded(call: Call) -> Iterator[Call]:
     for layer in range(layers):
         label = f"{call.name}_l{layer}" if layers > 1 else call.name
         arguments: list[tuple[str, Argument]] = [("input", x)]
-        for number in range(2):
+        for number in range(2 if cell else 1):
             state = hx[number] if number < len(hx) else None
             if state is not None and layers > 1:
                 cut = f"{label}_state{number}"
@@ -37,7 +37,7 @@ def _expanded(call: Call) -> Iterator[Call]:
                 yield Call(cut, "aten.slice.Tensor", (("self", state), ("dim", 0), *bounds), (cut,), call.scope)
                 state = Ref(cut)
             arguments.append((f"h{number}", state))
-        for part in _PARTS:
+        for part in _PARTS if cell else _PARTS[:4]:
             if part not in names:
                 arguments.append((part, None))
                 continue

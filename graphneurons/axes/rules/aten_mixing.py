@@ -308,7 +308,7 @@ MIXING: dict[str, RuleText] = {
     **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), grid_sampled),
     "col2im": column_to_image,
     "trace": traced,
-    "diff": picked(1, 1, -1),
+    "diff": picked(3, 1, -1),
     **dict.fromkeys(("_fft_c2c", "_fft_r2c", "_fft_c2r"), spectrum),
     "view_as_complex": "mix: *x part -> *x",
     "view_as_real": "mix: *x -> *x part | part=2",
