@@ -3,61 +3,139 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from graphneurons.wiring.records import FIRST_UNKNOWN, Integers, Segment, Wiring
 
 SHORTEST_RUN = 4
 """Where runs are shorter than this on average, the neurons are listed one by one instead."""
 
+FEWEST_LISTED = 8
+"""Runs a block always may have before its neurons are listed instead."""
+
+Run = tuple[int, int, int, int, int]
+"""(start, stop, first, step, repeat): position ``p`` holds ``first + step * ((p - start) // repeat)``."""
+
 
 def segments_of(wiring: Wiring, numbers: Integers) -> tuple[Segment, ...]:
-    """``numbers`` (one per synapse, or per index of a junction) as segments that cover them from 0 to the end."""
+    """``numbers`` (one per synapse, or per index of a junction) as segments that cover them from 0 to the end.
+
+    Runs go on as long as one source's neurons follow each other in equal steps, each equally often. A stretch of one
+    source without a pattern is one segment that lists them. Linear in ``numbers``, and a loop only over the segments.
+    """
     if not numbers.size:
         return ()
+    owners = owners_of(wiring, numbers)
     bases = np.array([source.base for source in wiring.sources], dtype=np.int64)
-    owners = np.where(numbers >= 0, np.searchsorted(bases, numbers, side="right") - 1, numbers)
-    borders = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), numbers.size]
+    # Where nobody sends there is no index to count: all such numbers of a stretch count as index 0.
+    local = np.where(owners >= 0, numbers - bases[np.maximum(owners, 0)], 0) if bases.size else np.zeros_like(numbers)
+    borders = np.flatnonzero(np.diff(owners)) + 1
     found: list[Segment] = []
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop, first, step, repeat in runs_of(local, borders):
         owner = int(owners[start])
         if owner < 0:
             found.append(Segment(start, stop, wiring.describe(owner)[0]))
+        elif repeat:
+            found.append(Segment(start, stop, wiring.sources[owner].name, first, step, repeat))
         else:
-            source = wiring.sources[owner]
-            found.extend(_runs(source.name, start, numbers[start:stop] - source.base))
+            listed = tuple(local[start:stop].tolist())
+            found.append(Segment(start, stop, wiring.sources[owner].name, first, neurons=listed))
     return tuple(found)
 
 
-def _runs(name: str, offset: int, indices: Integers) -> list[Segment]:
-    """One source's indices in arithmetic runs, each index repeated equally often; listed where there is no pattern."""
-    runs: list[Segment] = []
-    start = 0
-    while start < indices.size:
-        step, repeat, length = _longest(indices[start:])
-        runs.append(Segment(offset + start, offset + start + length, name, int(indices[start]), step, repeat))
-        start += length
-        if len(runs) > 8 and start < SHORTEST_RUN * len(runs):
-            return [
-                Segment(offset, offset + indices.size, name, int(indices[0]), neurons=tuple(int(i) for i in indices))
-            ]
-    return runs
+def segments_at(wiring: Wiring, numbers: Integers, positions: Integers) -> tuple[Segment, ...]:
+    """Segments of ``numbers[positions]`` for ascending ``positions``, numbered by position; none spans a gap."""
+    gaps = np.flatnonzero(np.diff(positions) != 1) + 1
+    found: list[Segment] = []
+    for part in np.split(positions, gaps):
+        if part.size:
+            offset = int(part[0])
+            found.extend(
+                replace(segment, start=segment.start + offset, stop=segment.stop + offset)
+                for segment in segments_of(wiring, numbers[part])
+            )
+    return tuple(found)
 
 
-def _longest(indices: Integers) -> tuple[int, int, int]:
-    """(step, repeat, length) of the longest arithmetic run at the start."""
-    same = np.flatnonzero(indices != indices[0])
-    if not same.size:
-        return 0, max(1, indices.size), int(indices.size)
-    repeat = int(same[0])
-    step = int(indices[repeat] - indices[0])
-    wanted = indices[0] + step * (np.arange(indices.size) // repeat)
-    wrong = np.flatnonzero(indices != wanted)
-    length = int(wrong[0]) if wrong.size else int(indices.size)
-    if length < 2 * repeat and length < indices.size:
-        return 0, repeat, repeat
-    return step, repeat, length
+def owners_of(wiring: Wiring, numbers: Integers) -> Integers:
+    """The position in ``wiring.sources`` of what every number belongs to; numbers below zero stay what they are."""
+    bases = np.array([source.base for source in wiring.sources], dtype=np.int64)
+    owners: Integers = np.where(numbers >= 0, np.searchsorted(bases, numbers, side="right") - 1, numbers)
+    return owners
+
+
+def runs_of(values: Integers, borders: Integers) -> list[Run]:
+    """``values`` in runs that end at every one of the ``borders`` at least.
+
+    A block between two borders that has no pattern is one run with step and repeat 0: its values must be listed.
+    """
+    if not values.size:
+        return []
+    cut = np.zeros(values.size, dtype=bool)
+    cut[borders] = True
+    cut[0] = True
+    heads = np.flatnonzero(cut | (np.diff(values, prepend=values[0]) != 0))
+    lengths = np.diff(np.append(heads, values.size))
+    firsts = values[heads]
+    opens = cut[heads]
+    # Between a value and the next: how far apart they are, if both are repeated equally often (the last may fall short).
+    steps = np.diff(firsts)
+    closes = np.append(opens[1:], True)[1:]
+    joined = (lengths[1:] == lengths[:-1]) | ((lengths[1:] < lengths[:-1]) & closes)
+    joined &= ~opens[1:]
+    goes_on = np.zeros(heads.size, dtype=bool)
+    if steps.size > 1:
+        goes_on[2:] = joined[1:] & joined[:-1] & (steps[1:] == steps[:-1]) & (lengths[1:-1] == lengths[:-2])
+    return _greedy(heads, lengths, firsts, opens, joined, steps, goes_on, values.size)
+
+
+def _greedy(
+    heads: Integers,
+    lengths: Integers,
+    firsts: Integers,
+    opens: npt.NDArray[np.bool_],
+    joined: npt.NDArray[np.bool_],
+    steps: Integers,
+    goes_on: npt.NDArray[np.bool_],
+    size: int,
+) -> list[Run]:
+    """Runs as long as they get, from left to right. ``goes_on[k]``: value ``k`` follows the two before it in one run."""
+    breaks = np.flatnonzero(~goes_on)
+    starts = np.flatnonzero(opens)
+    listed = _patternless(heads, starts, breaks, size)
+    ends = np.append(starts[1:], heads.size)
+    stops = np.append(heads, size)
+    at = 0
+    found: list[Run] = []
+    for number, (block, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
+        if listed[number]:
+            found.append((int(heads[block]), int(stops[end]), int(firsts[block]), 0, 0))
+            continue
+        at = block
+        while at < end:
+            if at + 1 >= end or not joined[at]:
+                following, step = at + 1, 0
+            else:
+                beyond = int(np.searchsorted(breaks, at + 2))
+                following = int(breaks[beyond]) if beyond < breaks.size else heads.size
+                following, step = min(following, end), int(steps[at])
+            found.append((int(heads[at]), int(stops[following]), int(firsts[at]), step, int(lengths[at])))
+            at = following
+    return found
+
+
+def _patternless(heads: Integers, starts: Integers, breaks: Integers, size: int) -> list[bool]:
+    """Which blocks of values have so many breaks that listing them is shorter. A run takes two breaks: those before
+    its first value and its second."""
+    ends = np.append(starts[1:], heads.size)
+    runs = (np.searchsorted(breaks, ends) - np.searchsorted(breaks, starts) + 1) // 2
+    stops = np.append(heads, size)
+    sizes = stops[ends] - stops[starts]
+    told: list[bool] = ((runs > FEWEST_LISTED) & (sizes < SHORTEST_RUN * runs)).tolist()
+    return told
 
 
 def numbers_of(wiring: Wiring, segments: Sequence[Segment]) -> Integers:

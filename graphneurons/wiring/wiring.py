@@ -147,16 +147,15 @@ def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring
 
 def _groups(ride: Ride, named: Named, use: Use) -> int:
     """How many runs of channels one weight's neurons read apart from each other."""
-    step = ride.resolution.steps[named.op.name]
-    readers = [item for item in ride.readers[named.op.name] if item.sender.source.id == named.id]
-    label = readers[0].labels.get(use.operand) if readers else None
-    if label is None or not isinstance(step, Binding):
+    step, label = ride.resolution.steps[named.op.name], use.label
+    if label is None or not isinstance(step, Binding) or "shared" not in label.roles.values():
         return 1
+    sender = next(item.sender for item in ride.readers[named.op.name] if item.sender.source.id == named.id)
     constant = [not name or name in ride.resolution.constants for name in named.op.inputs]
     brought = partners(step, use.operand, label, constant)
     if len(brought) != 1:
         return 1
-    return groups_of(contracted(step, use.operand, brought[0], label), readers[0].sender.factors, label)
+    return groups_of(contracted(step, use.operand, brought[0], label), sender.factors, label)
 
 
 __all__ = ["Named", "wire"]
