@@ -16,13 +16,39 @@ from tests.zoo.truth import Codebook, folded
 CASES = [(name, how) for name in ZOO for how in ("dynamo", "legacy") if (name, how) not in IMPOSSIBLE]
 
 
-UNROLLED = {("rnn_bi_2", "dynamo"), ("rnn_no_bias", "dynamo")}
+UNROLLED = {(name, how) for name in ("rnn_bi_2", "rnn_no_bias") for how in ("dynamo", "dynamo_raw")}
 """The dynamo exporter has no RNN op: it writes every step as two linears and a sum."""
+
+RAW: list[tuple[str, How]] = [
+    ("mlp_3d", "legacy_raw"),
+    ("cnn_bn", "dynamo_raw"),
+    ("weight_norm", "dynamo_raw"),
+    ("weight_norm", "legacy_raw"),
+    ("lstm_bi_2", "legacy_raw"),
+    ("lstm", "dynamo_raw"),
+    ("gru_bi_2", "dynamo_raw"),
+    ("rnn_bi_2", "legacy_raw"),
+    ("attention", "dynamo_raw"),
+    ("cross_attention", "dynamo_raw"),
+    ("encoder_decoder", "dynamo_raw"),
+    ("swin", "legacy_raw"),
+    ("gpt2", "dynamo_raw"),
+    ("t5", "dynamo_raw"),
+]
+"""Files as traced: weights lie behind transposes, slices, packs and sequences. Quick ones; `SLOW` has the rest."""
+
+SLOW = [
+    (name, how)
+    for name in ZOO
+    for how in ("dynamo_raw", "legacy_raw")
+    if (name, how) not in RAW and (name, how.removesuffix("_raw")) not in IMPOSSIBLE
+]
+ALL = [*CASES, *RAW, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 @cache
 def codebook(name: str, how: How) -> Codebook:
-    if name == "weight_norm":
+    if name == "weight_norm" and not how.endswith("_raw"):
         return Codebook(folded(ZOO[name].module()), tolerance=4)
     return Codebook(ZOO[name].module(), unrolled=(name, how) in UNROLLED)
 
@@ -38,18 +64,18 @@ def problems(name: str, how: How) -> list[str]:
     return comparison.problems(ZOO[name].unused, ZOO[name].foreign)
 
 
-@pytest.mark.parametrize(("name", "how"), CASES)
+@pytest.mark.parametrize(("name", "how"), ALL)
 def test_every_weight_has_the_roles_its_module_gives_it(name: str, how: How) -> None:
     assert problems(name, how) == []
 
 
-@pytest.mark.parametrize(("name", "how"), CASES)
+@pytest.mark.parametrize(("name", "how"), ALL)
 def test_totals_are_those_of_the_modules(name: str, how: How) -> None:
     totals = analysis(name, how).totals
     assert (totals.neurons, totals.synapses) == codebook(name, how).totals()
 
 
-@pytest.mark.parametrize(("name", "how"), CASES)
+@pytest.mark.parametrize(("name", "how"), ALL)
 def test_nearly_every_element_is_labelled(name: str, how: How) -> None:
     found = analysis(name, how)
     assert found.totals.labelled_share > 0.995, [(each.name, each.shape, each.reason) for each in found.unlabelled]

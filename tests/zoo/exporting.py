@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +23,9 @@ from torch import nn
 
 from tests.zoo import architectures, models
 
-How = Literal["dynamo", "legacy"]
+How = Literal["dynamo", "legacy", "dynamo_raw", "legacy_raw"]
+"""Exporter; ``raw``: as traced, without its optimizer (dynamo) or constant folding (legacy)."""
+
 MADE_WITH = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers")
 
 
@@ -81,7 +83,11 @@ def write(architecture: models.Architecture, how: How, path: Path) -> None:
 
 
 def _dynamo(
-    module: nn.Module, arguments: tuple[torch.Tensor, ...], architecture: models.Architecture, path: Path
+    module: nn.Module,
+    arguments: tuple[torch.Tensor, ...],
+    architecture: models.Architecture,
+    path: Path,
+    optimize: bool = True,
 ) -> None:
     torch.onnx.export(
         module,
@@ -90,21 +96,38 @@ def _dynamo(
         dynamo=True,
         external_data=False,
         verbose=False,
+        optimize=optimize,
         dynamic_shapes=architecture.dynamic,
     )
 
 
 def _legacy(
-    module: nn.Module, arguments: tuple[torch.Tensor, ...], architecture: models.Architecture, path: Path
+    module: nn.Module,
+    arguments: tuple[torch.Tensor, ...],
+    architecture: models.Architecture,
+    path: Path,
+    fold: bool = True,
 ) -> None:
     named = [f"input_{index}" for index in range(len(arguments))]
     axes = dict(zip(named, architecture.dynamic, strict=True)) if architecture.dynamic else None
     torch.onnx.export(
-        module, arguments, str(path), dynamo=False, input_names=named, dynamic_axes=axes, opset_version=17
+        module,
+        arguments,
+        str(path),
+        dynamo=False,
+        input_names=named,
+        dynamic_axes=axes,
+        opset_version=17,
+        do_constant_folding=fold,
     )
 
 
-WRITERS: dict[str, Callable[..., None]] = {"dynamo": _dynamo, "legacy": _legacy}
+WRITERS: dict[str, Callable[..., None]] = {
+    "dynamo": _dynamo,
+    "legacy": _legacy,
+    "dynamo_raw": partial(_dynamo, optimize=False),
+    "legacy_raw": partial(_legacy, fold=False),
+}
 
 IMPOSSIBLE: dict[tuple[str, How], str] = {
     ("bilinear", "legacy"): "Exporting the operator 'aten::bilinear' to ONNX opset version 17 is not supported",

@@ -22,8 +22,8 @@ Role = Literal["neuron", "synapse", "shared", "lookup"]
 Kind = Literal["layer", "lookup", "modulator"]
 ROLES: tuple[Role, ...] = ("neuron", "synapse", "shared", "lookup")
 
-FOLDABLE = re.compile(r"position|relative_attention_bias|wpe|token_type")
-"""Embeddings whose indices may be known when exporting: what is left is a constant that is added."""
+FOLDABLE = re.compile(r"position|relative_attention_bias|wpe|token_type|biases")
+"""Tables whose indices may be known when exporting: what is left is a constant that is added."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ MODULES: dict[str, Callable[[nn.Module, str], Readings]] = {
     "LSTM": _recurrent,
     "MultiheadAttention": _plain("layer", **PROJECTIONS),
     "Embedding": _plain("lookup", weight="lookup neuron"),
+    "Windows": _plain("lookup", biases="lookup neuron"),
     "Conv1D": _plain("layer", weight="synapse neuron"),
     "MixtralExperts": _plain("layer", gate_up_proj="shared neuron synapse", down_proj="shared neuron synapse"),
     "MixtralTopKRouter": _plain("layer", weight=LINEAR),
@@ -155,7 +156,7 @@ def readings(module: nn.Module, unrolled: bool = False) -> dict[int, list[Readin
             if unrolled and isinstance(child, nn.RNNBase):
                 reading = replace(reading, owner=f"{name}.{parameter}", group=0, synapse=0)
             found.setdefault(id(_stored(child, parameter)), []).append(reading)
-            if reading.kind == "lookup" and FOLDABLE.search(name):
+            if reading.kind == "lookup" and FOLDABLE.search(f"{name}.{parameter}"):
                 found[id(_stored(child, parameter))].append(Reading("modulator", name, reading.axes))
     for name, tensor in module.named_parameters():
         if id(tensor) not in found:
