@@ -40,7 +40,7 @@ class Flattening:
         self._functions = functions
         self._values = FreeNames()
         self._names = FreeNames()
-        self._expansion_left = EXPANSION + sum(len(function.nodes) for function in functions.values())
+        self._expansion_left = EXPANSION + sum(function.own for function in functions.values())
 
     # ---- names -------------------------------------------------------------------------------------------------------
 

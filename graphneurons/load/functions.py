@@ -17,11 +17,14 @@ from graphneurons.load.wording import brief, quoted
 Key = tuple[str, str, str]
 DEEPEST = 32
 _ENOUGH = 1 << 40
+_LIGHT = 8
+_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of the file, read once. ``size`` counts the ops of one call, all calls inside written out."""
+    """A function of the file, read once. ``size`` is the work of one call in ops, all calls inside written out; ``own``
+    leaves out those calls."""
 
     name: str
     inputs: tuple[str, ...]
@@ -29,6 +32,7 @@ class Function:
     nodes: tuple[Node, ...]
     defaults: Mapping[str, Attribute]
     versions: Mapping[str, int]
+    own: int
     size: int
 
 
@@ -56,8 +60,9 @@ def read_functions(protos: Iterable[Any], tensors: Tensors) -> dict[Key, Functio
         if key in found:
             tensors.refuse(label(key), "the function is defined twice")
         found[key] = proto
-    sizes = _sizes({key: _calls(proto.node, found) for key, proto in found.items()}, tensors.path)
-    return {key: _read(proto, label(key), sizes[key], tensors) for key, proto in found.items()}
+    bodies = {key: _calls(proto, found) for key, proto in found.items()}
+    sizes = _sizes(bodies, tensors.path)
+    return {key: _read(proto, label(key), bodies[key][0], sizes[key], tensors) for key, proto in found.items()}
 
 
 def label(key: Key) -> str:
@@ -65,7 +70,7 @@ def label(key: Key) -> str:
     return brief("function " + ".".join(filter(None, (domain, name))) + (f":{overload}" if overload else ""))
 
 
-def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
+def _read(proto: Any, where: str, own: int, size: int, tensors: Tensors) -> Function:
     nodes = tuple(read_node(node, tensors) for node in proto.node)
     made = Counter(name for node in nodes for name in node.outputs if name)
     made.update(proto.input)
@@ -87,24 +92,28 @@ def _read(proto: Any, where: str, size: int, tensors: Tensors) -> Function:
                 message = f"its attribute {brief(name)} refers to {quoted(source)}, which {where} does not declare"
                 tensors.notices.add("undeclared-attribute", node.label, message)
     versions = {normal_domain(opset.domain): opset.version for opset in proto.opset_import}
-    return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, size)
+    return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, own, size)
 
 
-def _calls(nodes: Iterable[Any], functions: Mapping[Key, Any]) -> tuple[int, Counter[Key]]:
-    """How many nodes a body has, subgraphs included, and how often it calls each function."""
-    count = 0
+def _calls(proto: Any, functions: Mapping[Key, Any]) -> tuple[int, Counter[Key]]:
+    """How much work a body is, in nodes, subgraphs included, and how often it calls each function.
+
+    Everything a call goes through again counts, not nodes alone: a function of one node with a million inputs, or with
+    a branch of a million initializers, is no small one.
+    """
+    count = (len(proto.input) + len(proto.output) + len(proto.attribute_proto)) // _LIGHT
     calls: Counter[Key] = Counter()
-    bodies = [nodes]
+    bodies = [proto.node]
     while bodies:
         for node in bodies.pop():
-            count += 1
+            count += 1 + (len(node.input) + len(node.output) + len(node.attribute)) // _LIGHT
             key = (normal_domain(node.domain), node.op_type, node.overload)
             if key in functions:
                 calls[key] += 1
             for attribute in node.attribute:
-                bodies += (graph.node for graph in attribute.graphs)
-                if attribute.HasField("g"):
-                    bodies.append(attribute.g.node)
+                for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                    bodies.append(graph.node)
+                    count += graph.ByteSize() // _BYTES
     return count, calls
 
 

@@ -97,7 +97,7 @@ class Tensors:
         return found
 
     def _storage(self, tensor: Any, dtype: DType, shape: tuple[int, ...], where: str) -> Storage:
-        present = [name for name in _FIELDS if len(getattr(tensor, name))]
+        present = [descriptor.name for descriptor, _ in tensor.ListFields() if descriptor.name in _FIELDS]
         raw: bytes = tensor.raw_data
         cut = self.skimmed.cut(raw) if raw else None
         present += [cut.field if cut else "raw_data"] if raw else []

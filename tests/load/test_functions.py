@@ -214,6 +214,16 @@ def test_many_moderate_calls_share_one_budget(monkeypatch: pytest.MonkeyPatch) -
     assert kinds.count("Relu") == 3 * 64
 
 
+def test_heavy_bodies_cost_more_than_their_nodes() -> None:
+    """1,000 calls of one node each, but every call would read a branch of 5,000 initializers again."""
+    branch = graph([], [], ["a"], [floats(f"w{index}", 1) for index in range(5000)])
+    body = [node("If", ["a"], ["b"], then_branch=branch, else_branch=branch)]
+    calls = [node("F", [f"v{index}"], [f"v{index + 1}"], domain="d") for index in range(1000)]
+    found = loaded(calling(calls, function("F", body), inputs=["v0"], outputs=["v1000"]))
+    assert [notice.code for notice in found.notices] == ["function-too-large"]
+    assert sum(op.type == "F" for op in found.ops) > 900
+
+
 def test_chains_of_calls_have_a_depth() -> None:
     assert len(loaded(calling([node("F0", ["x"], ["y"], domain="d")], *tower(32, 1))).ops) == 1
     with pytest.raises(LoadError, match="functions call each other more than 32 deep"):
