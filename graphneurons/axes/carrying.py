@@ -34,6 +34,9 @@ def carry(
         return constant(shape, NOBODY)
     if plane.is_constant:
         return Plane(shape, plane.data.reshape((1,) * len(shape)))
+    lone = _along_one_axis(plane, operand, result, mixed)
+    if lone is not None:
+        return Plane(shape, lone)
     names, data = _apart(plane, operand, sizes)
     kept = {name for axis in result for name in axis}
     for name in mixed:
@@ -44,6 +47,22 @@ def carry(
             data = _merged(data, position).reshape(data.shape[:position] + data.shape[position + 1 :])
             names.pop(position)
     return tighten(_together(names, data, result, shape, sizes))
+
+
+def _along_one_axis(
+    plane: Plane, operand: Sequence[Factors], result: Sequence[Factors], mixed: Collection[str]
+) -> Integers | None:
+    """The data of the result in the commonest case: the plane varies along one factor, which is one axis of both."""
+    stored = plane.data.shape
+    axis = next(at for at, size in enumerate(stored) if size > 1)
+    factors = operand[axis]
+    if stored[axis] != plane.data.size or len(factors) != 1 or factors[0] in mixed or result.count(factors) != 1:
+        return None
+    if sum(factors[0] in names for names in (*operand, *result)) != 2:
+        return None
+    view = [1] * len(result)
+    view[result.index(factors)] = stored[axis]
+    return plane.data.reshape(view)
 
 
 def _apart(plane: Plane, operand: Sequence[Factors], sizes: Mapping[str, int]) -> tuple[list[str], Integers]:

@@ -133,6 +133,8 @@ def _blocks(old: Shape, new: Shape) -> tuple[list[tuple[int, int]], list[tuple[i
 
 def broadcast(plane: Plane, shape: Shape) -> Plane:
     """``plane`` expanded to ``shape`` as numpy broadcasts."""
+    if plane.shape == shape:
+        return plane
     lead = len(shape) - len(plane.shape)
     return Plane(shape, plane.data.reshape((1,) * lead + plane.data.shape))
 

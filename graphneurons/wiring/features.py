@@ -52,6 +52,10 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
         brought = [riding.get(name) for name in op.inputs]
         if not any(brought):
             continue
+        step = resolution.steps[op.name]
+        if isinstance(step, Rule) and step.kind == "map" and op.output:
+            riding[op.output] = brought[0] or ()
+            continue
         if op.name in labels:
             _note(resolution, op, labels[op.name], brought, found)
             continue

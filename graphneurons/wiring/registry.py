@@ -55,14 +55,10 @@ class Registry:
         numbers = filled[0].copy()
         meeting = rows[:, ~lone]
         if meeting.size:
-            _, first, inverse = np.unique(meeting, axis=1, return_index=True, return_inverse=True)
-            order = np.argsort(first, kind="stable")
-            rank = np.empty_like(order)
-            rank[order] = np.arange(order.size)
+            distinct, rank = _distinct_columns(meeting)
             name = self._free(op)
-            source = self.source("junction", name, int(order.size))
-            numbers[~lone] = source.base + rank[inverse.reshape(-1)]
-            distinct = meeting[:, first[order]]
+            source = self.source("junction", name, int(distinct.shape[1]))
+            numbers[~lone] = source.base + rank
             self.junctions.append(Junction(name, kind, source.size, tuple(distinct), op))
         return Plane(shape, numbers.reshape(stored))
 
@@ -78,3 +74,15 @@ class Registry:
             name = f"{op}#{number}"
         self._names.add(name)
         return name
+
+
+def _distinct_columns(rows: Integers) -> tuple[Integers, Integers]:
+    """The different columns of ``rows`` in order of first appearance, and which of them every column is."""
+    count = rows.shape[1]
+    if any((row[1:] > row[:-1]).all() for row in rows):
+        return rows, np.arange(count)
+    _, first, inverse = np.unique(rows, axis=1, return_index=True, return_inverse=True)
+    order = np.argsort(first, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(order.size)
+    return rows[:, first[order]], rank[inverse.reshape(-1)]

@@ -76,16 +76,19 @@ class Ride:
 def walk(ride: Ride, kept: frozenset[str]) -> None:
     """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
     graph = ride.resolution.graph
-    waiting = Counter(name for op in graph.ops for name in set(op.inputs) if name)
+    waiting = Counter(
+        name for op in graph.ops for name in (op.inputs if len(op.inputs) == 1 else set(op.inputs)) if name
+    )
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
+    constants, riders = ride.resolution.constants, ride.riders
     for op in graph.ops:
-        if not all(name in ride.resolution.constants for name in op.outputs if name):
+        if not all(name in constants for name in op.outputs if name):
             _ride(ride, op)
-        for name in set(op.inputs):
+        for name in op.inputs if len(op.inputs) == 1 else set(op.inputs):
             waiting[name] -= 1
             if waiting[name] == 0 and name not in kept:
-                ride.riders.pop(name, None)
+                riders.pop(name, None)
 
 
 def _input(ride: Ride, name: str) -> Rider:
