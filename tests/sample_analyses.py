@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from graphneurons.analysis import (
     Analysis,
     Axis,
@@ -18,7 +20,7 @@ from graphneurons.analysis import (
     WeightUse,
 )
 from graphneurons.graph import Inline, ModelGraph, ModelInfo, Notice, WeightRef
-from graphneurons.wiring.records import Wiring
+from graphneurons.wiring.records import Junction, Source, SourceKind, Synapses, Wiring
 
 ROLES: dict[str, Role] = {"n": "neuron", "s": "synapse", "g": "shared", "r": "lookup"}
 
@@ -61,15 +63,16 @@ def layer(
     units: int | None = None,
     tied_to: str | None = None,
     scope: tuple[str, ...] | None = None,
+    role: str | None = None,
 ) -> Layer:
     where = tuple(id.split(".")) if scope is None else scope
     named = op(type, f"/{'/'.join(where)}/{type}")
-    return Layer(id, where, kind, named, neurons, each, neurons * each, activation, uses, units, tied_to)
+    return Layer(id, where, kind, named, neurons, each, neurons * each, activation, uses, units, tied_to, role)
 
 
-def bias(name: str, size: int, kind: str = "bias", type: str = "Conv") -> Modulator:
+def bias(name: str, size: int, kind: str = "bias", type: str = "Conv", of: str | None = None) -> Modulator:
     where = tuple(name.split(".")[:-1])
-    return Modulator(name, where, kind, op(type, f"/{'/'.join(where)}/{type}"), (use(name, f"{size}g", input=2),))
+    return Modulator(name, where, kind, op(type, f"/{'/'.join(where)}/{type}"), (use(name, f"{size}g", input=2),), of)
 
 
 def analysis(
@@ -79,6 +82,7 @@ def analysis(
     modulators: tuple[Modulator, ...] = (),
     unlabelled: tuple[Unlabelled, ...] = (),
     notices: tuple[Notice, ...] = (),
+    wiring: Wiring | None = None,
 ) -> Analysis:
     counted = [each for each in layers if each.tied_to is None]
     weights = {u.weight.name: u.weight.elements for r in (*layers, *lookups, *modulators) for u in r.weights}
@@ -93,9 +97,7 @@ def analysis(
         labelled + rest,
     )
     graph = ModelGraph(info, (), (), (), {})
-    # Reports of analyses say nothing of wiring yet, so an empty one will do where an analysis has one at all.
-    wired = {"wiring": Wiring((), (), {})} if "wiring" in Analysis.__dataclass_fields__ else {}
-    return Analysis(info, totals, layers, lookups, modulators, unlabelled, notices, graph, **wired)
+    return Analysis(info, totals, layers, lookups, modulators, unlabelled, notices, graph, wiring or Wiring((), (), {}))
 
 
 def mixture() -> Analysis:
@@ -142,6 +144,7 @@ def mixture() -> Analysis:
                 64,
                 use(packed, "64s", "192n", part=((0, 64), (0, 64))),
                 scope=("blocks", "0", "attn"),
+                role="query+key",
             ),
             layer(
                 "blocks.0.attn.v",
@@ -151,6 +154,7 @@ def mixture() -> Analysis:
                 64,
                 use(packed, "64s", "192n", part=((0, 64), (128, 192))),
                 scope=("blocks", "0", "attn"),
+                role="value",
             ),
             layer(
                 "blocks.0.mlp.fc1",
@@ -160,8 +164,17 @@ def mixture() -> Analysis:
                 64,
                 use("blocks.0.mlp.fc1.weight", "256n", "64s"),
                 activation="Gelu",
+                role="mlp_key",
             ),
-            layer("blocks.0.mlp.fc2", "Gemm", "linear", 64, 256, use("blocks.0.mlp.fc2.weight", "64n", "256s")),
+            layer(
+                "blocks.0.mlp.fc2",
+                "Gemm",
+                "linear",
+                64,
+                256,
+                use("blocks.0.mlp.fc2.weight", "64n", "256s"),
+                role="mlp_value",
+            ),
             layer("head", "MatMul", "linear", 1000, 64, use("embed.weight", "1000n", "64s")),
             layer("head_again", "MatMul", "linear", 1000, 64, use("embed.weight", "1000n", "64s"), tied_to="head"),
         ),
@@ -176,9 +189,9 @@ def mixture() -> Analysis:
             ),
         ),
         (
-            bias("stem.conv.bias", 64),
+            bias("stem.conv.bias", 64, of="stem.conv"),
             bias("stem.norm.weight", 64, "normalisation", "BatchNormalization"),
-            bias("blocks.0.mlp.fc1.bias", 256, type="Gemm"),
+            bias("blocks.0.mlp.fc1.bias", 256, type="Gemm", of="blocks.0.mlp.fc1"),
         ),
         (
             Unlabelled(
@@ -189,7 +202,60 @@ def mixture() -> Analysis:
             ),
         ),
         (Notice("duplicate-opset", "opset_import", "domain ai.onnx is declared twice"),),
+        mixture_wiring(),
     )
+
+
+def mixture_wiring() -> Wiring:
+    """Whom the layers of `mixture` read: groups, repeats, steps, a loop, residual sums, nobody, no pattern."""
+    sizes: tuple[tuple[SourceKind, str, int], ...] = (
+        ("input", "pixels", 3),
+        ("layer", "stem.conv", 64),
+        ("layer", "stem.depthwise", 64),
+        ("layer", "up.deconv", 32),
+        ("layer", "memory.lstm", 64),
+        ("lookup", "embed", 64),
+        ("junction", "/blocks.0/Add", 64),
+        ("layer", "blocks.0.attn.q", 64),
+        ("layer", "blocks.0.attn.v", 64),
+        ("junction", "/blocks.0/Add_1", 64),
+        ("layer", "blocks.0.mlp.fc1", 256),
+        ("layer", "blocks.0.mlp.fc2", 64),
+        ("junction", "/blocks.0/Add_2", 64),
+        ("layer", "head", 1000),
+        ("layer", "head_again", 1000),
+    )
+    bases = [0, *np.cumsum([size for _, _, size in sizes]).tolist()]
+    sources = tuple(Source(kind, id, base, size) for (kind, id, size), base in zip(sizes, bases, strict=False))
+    of = {source.name: np.arange(source.base, source.base + source.size, dtype=np.int64) for source in sources}
+    first, second, third = of["junction:/blocks.0/Add"], of["junction:/blocks.0/Add_1"], of["junction:/blocks.0/Add_2"]
+    halves = np.concatenate([of["stem.depthwise"][0:32:2], of["stem.conv"][48:]])
+    odd = np.concatenate([of["blocks.0.mlp.fc2"][np.arange(56) ** 2 % 64], np.full(8, -3)])
+    fed = {
+        "stem.conv": [of["input:pixels"]],
+        "stem.depthwise": [of["stem.conv"]],
+        "up.deconv": [halves],
+        "memory.lstm": [of["up.deconv"].repeat(2), of["memory.lstm"]],
+        "blocks.0.attn.q": [first],
+        "blocks.0.attn.v": [first],
+        "blocks.0.mlp.fc1": [second],
+        "blocks.0.mlp.fc2": [of["blocks.0.mlp.fc1"]],
+        "head": [third],
+        "head_again": [odd],
+    }
+    groups = {"stem.depthwise": [64], "up.deconv": [2], "memory.lstm": [1, 2]}
+    junctions = (
+        Junction("/blocks.0/Add", "sum", 64, (of["memory.lstm"], of["lookup:embed"]), "/blocks.0/Add"),
+        Junction("/blocks.0/Add_1", "sum", 64, (first, of["blocks.0.attn.v"]), "/blocks.0/Add_1"),
+        Junction("/blocks.0/Add_2", "sum", 64, (second, of["blocks.0.mlp.fc2"], np.full(64, -2)), "/blocks.0/Add_2"),
+    )
+    synapses = {
+        name: tuple(
+            Synapses(name, position, numbers, groups.get(name, [1])[position]) for position, numbers in enumerate(each)
+        )
+        for name, each in fed.items()
+    }
+    return Wiring(sources, junctions, synapses, ("no rule for acme.Wavelet",))
 
 
 def transformer(blocks: int = 12, width: int = 768) -> Analysis:

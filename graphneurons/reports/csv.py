@@ -13,7 +13,20 @@ from graphneurons.reports.text import View
 
 _LONGEST = 2000
 _COLUMNS = (
-    *("model", "record", "id", "scope", "kind", "op", "domain", "op_name", "output", "neurons", "synapses_per_neuron"),
+    *(
+        "model",
+        "record",
+        "id",
+        "scope",
+        "kind",
+        "role",
+        "op",
+        "domain",
+        "op_name",
+        "output",
+        "neurons",
+        "synapses_per_neuron",
+    ),
     *(
         "synapses",
         "units",
@@ -75,6 +88,7 @@ def _rows(analysis: Analysis, view: View) -> Iterator[dict[str, Value]]:
         common: dict[str, Value] = {
             **_common("layer", layer.id, layer.scope, layer.op),
             "kind": shown(layer.kind),
+            "role": shown(layer.role or ""),
             "neurons": layer.neurons,
             "synapses_per_neuron": layer.synapses_per_neuron,
             "synapses": layer.synapses,

@@ -8,6 +8,7 @@ from html import escape
 from graphneurons.analysis import Analysis, Layer, WeightUse
 from graphneurons.reports.names import shown
 from graphneurons.reports.shapes import MEANINGS, marked, plain_shape
+from graphneurons.reports.text import role_text
 from graphneurons.reports.totals import facts
 
 MOST_ROWS = 200
@@ -39,13 +40,14 @@ def _text(name: str) -> str:
 def _parts(analysis: Analysis) -> Iterator[str]:
     yield f"<div><p><b>{_text(analysis.model.path) or 'Model in memory'}</b> {_text(analysis.model.producer)}</p>"
     yield "<table><thead><tr>"
-    for heading in ("layer", "op", "weight", "shape"):
+    played = any(layer.role for layer in analysis.layers[:MOST_ROWS])
+    for heading in ("layer", *(["role"] if played else []), "op", "weight", "shape"):
         yield f'<th style="{_LEFT}">{heading}</th>'
     for heading in ("neurons", "× each", "= synapses"):
         yield f'<th style="{_RIGHT}">{heading}</th>'
     yield f'<th style="{_LEFT}">activation</th></tr></thead><tbody>'
     for layer in analysis.layers[:MOST_ROWS]:
-        yield from _row(layer)
+        yield from _row(layer, played)
     yield "</tbody></table>"
     if len(analysis.layers) > MOST_ROWS:
         yield f"<p>… and {len(analysis.layers) - MOST_ROWS:,} more layers.</p>"
@@ -63,13 +65,15 @@ def _parts(analysis: Analysis) -> Iterator[str]:
     yield "</div>"
 
 
-def _row(layer: Layer) -> Iterator[str]:
+def _row(layer: Layer, played: bool) -> Iterator[str]:
     tie = f"<br>= {_text(layer.tied_to)}" if layer.tied_to is not None else ""
     units = f"<br>{layer.units:,} units" if layer.units is not None else ""
     names = "<br>".join(_text(use.weight.name) for use in layer.weights)
     shapes = "<br>".join(_shape(use) for use in layer.weights)
     faded = ' style="opacity:.6"' if layer.tied_to is not None else ""
-    yield f'<tr{faded}><td style="{_LEFT}">{_text(layer.id)}{tie}</td><td style="{_LEFT}">{_text(layer.op.type)}</td>'
+    role = f'<td style="{_LEFT};opacity:.6">{_text(role_text(layer))}</td>' if played else ""
+    yield f'<tr{faded}><td style="{_LEFT}">{_text(layer.id)}{tie}</td>{role}'
+    yield f'<td style="{_LEFT}">{_text(layer.op.type)}</td>'
     yield f'<td style="{_LEFT}">{names}</td><td style="{_LEFT};{_MONO}">{shapes}</td>'
     yield f'<td style="{_RIGHT}">{layer.neurons:,}{units}</td>'
     yield f'<td style="{_RIGHT}">× {layer.synapses_per_neuron:,}</td><td style="{_RIGHT}">= {layer.synapses:,}</td>'

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from graphneurons.analysis import Analysis, Axis, OpRef, WeightUse
+from graphneurons.reports.sources import Sources, junctions, sources
 
 SCHEMA_VERSION = 1
 _PAIRED = re.compile("#(?=#)")
@@ -20,9 +21,13 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
     The SHA-256 of the model file is computed here, by reading the file: it is None where there is no such file (a model
     that was built in memory). Raises OSError where the file can no longer be read.
     """
+    modulating: dict[str, list[str]] = {}
+    for modulator in analysis.modulators:
+        if modulator.of is not None:
+            modulating.setdefault(modulator.of, []).append(modulator.id)
     return {
         "schema_version": SCHEMA_VERSION,
-        "model": _model(analysis),
+        "model": model_record(analysis),
         "totals": {
             "neurons": analysis.totals.neurons,
             "synapses": analysis.totals.synapses,
@@ -40,9 +45,11 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
                 "synapses_per_neuron": layer.synapses_per_neuron,
                 "synapses": layer.synapses,
                 "activation": layer.activation,
-                "weights": _weights(layer.weights),
+                "weights": _weights(layer.weights, sources(analysis.wiring, layer.id)),
                 "units": layer.units,
                 "tied_to": layer.tied_to,
+                "role": layer.role,
+                "modulators": modulating.get(layer.id, []),
             }
             for layer in analysis.layers
         ],
@@ -62,6 +69,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
                 "id": modulator.id,
                 "scope": ".".join(modulator.scope),
                 "kind": modulator.kind,
+                "of": modulator.of,
                 "op": _op(modulator.op),
                 "weights": _weights(modulator.weights),
             }
@@ -71,6 +79,7 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
             {"name": each.name, "shape": list(each.shape), "op": _op(each.op), "reason": each.reason}
             for each in analysis.unlabelled
         ],
+        "junctions": list(junctions(analysis.wiring)),
         "notices": [{"code": n.code, "where": n.where, "message": n.message} for n in analysis.notices],
     }
 
@@ -105,7 +114,7 @@ def _strict(value: Any) -> str:
     return _PAIRED.sub(r"\\u0023", json.dumps(value, ensure_ascii=True, allow_nan=False))
 
 
-def _model(analysis: Analysis) -> dict[str, Any]:
+def model_record(analysis: Analysis) -> dict[str, Any]:
     info = analysis.model
     return {
         "path": os.fsencode(info.path).decode("utf-8", "backslashreplace"),
@@ -128,7 +137,8 @@ def _op(op: OpRef) -> dict[str, str]:
     return {"type": op.type, "domain": op.domain, "name": op.name, "output": op.output}
 
 
-def _weights(uses: tuple[WeightUse, ...]) -> list[dict[str, Any]]:
+def _weights(uses: tuple[WeightUse, ...], fed: Sources | None = None) -> list[dict[str, Any]]:
+    """``fed``: who feeds the synapses of each; lookups and modulators have none."""
     return [
         {
             "name": use.weight.name,
@@ -137,8 +147,9 @@ def _weights(uses: tuple[WeightUse, ...]) -> list[dict[str, Any]]:
             "input": use.input,
             "axes": [_axis(axis) for axis in use.axes],
             "part": None if use.part is None else [list(bounds) for bounds in use.part],
+            **({} if fed is None else {"sources": fed.get(position, [])}),
         }
-        for use in uses
+        for position, use in enumerate(uses)
     ]
 
 

@@ -9,7 +9,7 @@ from graphneurons.analysis import Analysis, Layer
 from graphneurons.reports.names import shown
 from graphneurons.reports.shapes import MARKS, MEANINGS, marked_text, plain_shape
 from graphneurons.reports.sums import Sum, by_op, by_scope, largest, summed
-from graphneurons.reports.text import View
+from graphneurons.reports.text import View, role_text
 from graphneurons.reports.totals import facts
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>#|&~@$^]")
@@ -69,9 +69,21 @@ def _layers(analysis: Analysis, view: View) -> Iterator[str]:
     rows = [row for layer in chosen for row in _rows(layer)]
     if others:
         rest = summed(f"{len(others):,} other layers", others)
-        rows.append((rest.name, "", "", "", f"{rest.neurons:,}", "", f"{rest.synapses:,}", ""))
-    headings = ("layer", "op", "weight", "shape", "neurons", "× each", "= synapses", "activation")
-    yield from _table(headings, rows, numbers=headings[4:7])
+        rows.append((rest.name, "", "", "", "", f"{rest.neurons:,}", "", f"{rest.synapses:,}", ""))
+    headings: tuple[str, ...] = (
+        "layer",
+        "role",
+        "op",
+        "weight",
+        "shape",
+        "neurons",
+        "× each",
+        "= synapses",
+        "activation",
+    )
+    if not any(layer.role for layer in chosen):
+        headings, rows = (headings[0], *headings[2:]), [(row[0], *row[2:]) for row in rows]
+    yield from _table(headings, rows, numbers=headings[-4:-1])
     yield ""
     legend = (f"`{MARKS[role]}` {meaning}" for role, meaning in MEANINGS.items() if _used(chosen, role))
     yield ", ".join(legend) or "No layers."
@@ -89,9 +101,10 @@ def _rows(layer: Layer) -> Iterator[tuple[str, ...]]:
     for number, use in enumerate(layer.weights):
         weight = (code(use.weight.name), code(marked_text(use)))
         if number == 0:
-            yield (code(layer.id) + tie, code(layer.op.type), *weight, *numbers, code(layer.activation or ""))
+            first = (code(layer.id) + tie, _prose(role_text(layer)), code(layer.op.type))
+            yield (*first, *weight, *numbers, code(layer.activation or ""))
         else:
-            yield ("", "", *weight, "", "", "", "")
+            yield ("", "", "", *weight, "", "", "", "")
 
 
 def _sums(sums: Iterable[tuple[str, Sum]], first: str) -> Iterator[str]:

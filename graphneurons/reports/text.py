@@ -71,15 +71,21 @@ def _layers(analysis: Analysis, view: View) -> Iterator[Line]:
     if view.top is not None:
         chosen, others = largest(analysis.layers, view.top)
     rest = summed(f"{len(others):,} other layers", others) if others else None
-    yield from _wide(chosen, rest, view) or _medium(chosen, rest, view) or _narrow(chosen, rest, view)
+    yield from (
+        _wide(chosen, rest, view, True)
+        or _wide(chosen, rest, view, False)
+        or _medium(chosen, rest, view)
+        or _narrow(chosen, rest, view)
+    )
     yield from _legend(chosen, view)
 
 
-def _wide(layers: Sequence[Layer], rest: Sum | None, view: View) -> list[Line] | None:
-    """One line per weight, everything side by side."""
+def _wide(layers: Sequence[Layer], rest: Sum | None, view: View, role_aside: bool) -> list[Line] | None:
+    """One line per weight, everything side by side; the role in a column of its own, or below the layer."""
     glyphs = view.glyphs
     columns = (
         Column("layer", least=20),
+        Column("role", least=9),
         Column("op", least=13),
         Column("weight", least=16),
         Column("shape"),
@@ -88,16 +94,20 @@ def _wide(layers: Sequence[Layer], rest: Sum | None, view: View) -> list[Line] |
     )
     rows = []
     for layer in layers:
-        name = [line(shown(layer.id)), *([_tie(layer)] if layer.tied_to is not None else [])]
+        role = line((role_text(layer), "quiet"))
+        ties = [_tie(layer)] if layer.tied_to is not None else []
+        name = [line(shown(layer.id)), *ties, *([role] if layer.role and not role_aside else [])]
         weights = tuple(line(_weight_name(use, layer.id)) for use in layer.weights)
         shapes = tuple(marked(use, glyphs) for use in layer.weights)
         op = (line(shown(layer.op.type, 40)),)
         numbers = _numbers_of(layer, glyphs, (_units(layer),) if layer.units is not None else ())
         activation = (line(shown(layer.activation or "", 40)),)
-        rows.append(Row((tuple(name), op, weights, shapes, *numbers, activation), _faded(layer)))
+        rows.append(
+            Row((tuple(name), (role,) if role_aside else (), op, weights, shapes, *numbers, activation), _faded(layer))
+        )
     if rest is not None:
         neurons, each, synapses = _numbers_of_rest(rest)
-        rows.append(Row(((line(rest.name),), (), (), (), neurons, each, synapses, ()), "quiet"))
+        rows.append(Row(((line(rest.name),), (), (), (), (), neurons, each, synapses, ()), "quiet"))
     return table(columns, rows, view.width)
 
 
@@ -164,7 +174,7 @@ def _details(layer: Layer, view: View) -> Iterator[Line]:
         for piece in fold(f"= {shown(layer.tied_to)}", room):
             yield line(MARGIN * 2, (piece, "quiet"))
     units = f"{layer.units:,} units" if layer.units is not None else ""
-    facts = [shown(layer.op.type, 40), units, shown(layer.activation or "", 40)]
+    facts = [shown(layer.op.type, 40), role_text(layer), units, shown(layer.activation or "", 40)]
     op = f" {view.glyphs.dot} ".join(fact for fact in facts if fact)
     weights = [line(f"{_weight_name(use, layer.id)} ", *marked(use, view.glyphs)) for use in layer.weights]
     if len(weights) == 1 and cells(op) + 2 + measure(weights[0]) <= room:
@@ -190,6 +200,11 @@ def _shape(use: WeightUse, view: View, room: int) -> Iterator[Line]:
             current = []
         current.append(span)
     yield line(MARGIN * 2, *current)
+
+
+def role_text(layer: Layer) -> str:
+    """The parts a layer plays, with room to break lines: ``query + key + value``."""
+    return shown((layer.role or "").replace("+", " + "), 80)
 
 
 def _weight_name(use: WeightUse, layer: str) -> str:

@@ -44,8 +44,8 @@ def partners(binding: Binding, index: int, label: OperandLabel, constant: Sequen
 
 
 def groups_of(names: Sequence[str], factors: Sequence[str], label: OperandLabel) -> int:
-    """Into how many equal runs the channels ``names`` and the neurons ``factors`` fall, each run of neurons reading only
-    its own of channels: the shared factors that are outermost in both (groups, directions, experts, heads)."""
+    """Into how many equal runs the channels ``names`` and the neurons ``factors`` fall, each run of neurons reading
+    only its own of channels: the shared factors that are outermost in both (groups, directions, experts, heads)."""
     groups = 1
     for name, own in zip(names, factors, strict=False):
         if name != own or label.roles.get(name) != "shared":

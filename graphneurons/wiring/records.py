@@ -88,7 +88,8 @@ class Segment:
     """A run of synapses (or of a junction's indices) ``[start, stop)`` fed alike.
 
     ``source``: as `Source.name` writes it, or ``constant``, ``mixed``, ``unknown: reason``. Synapse ``s`` reads neuron
-    ``first + step * ((s - start) // repeat)`` of it, or ``neurons[s - start]`` where the map is irregular.
+    ``first + step * ((s - start) // repeat)`` of it, or ``neurons[s - start]`` where the map is irregular. ``repeat``
+    is 0 where no neuron sends: a constant, mixed or unknown.
     """
 
     start: int
@@ -98,6 +99,11 @@ class Segment:
     step: int = 0
     repeat: int = 1
     neurons: tuple[int, ...] | None = None
+
+    @property
+    def sent(self) -> bool:
+        """Whether a neuron (or an input's channel, ...) sends it; False for what is constant, mixed or unknown."""
+        return self.repeat > 0
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,11 @@ class Wiring:
     @cached_property
     def _bases(self) -> list[int]:
         return [source.base for source in self.sources]
+
+    @cached_property
+    def bases(self) -> Integers:
+        """The base of every source, ascending."""
+        return np.array(self._bases, dtype=np.int64)
 
     @cached_property
     def source(self) -> Mapping[str, Source]:

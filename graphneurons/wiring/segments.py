@@ -28,8 +28,10 @@ def segments_of(wiring: Wiring, numbers: Integers) -> tuple[Segment, ...]:
     """
     if not numbers.size:
         return ()
-    owners = owners_of(wiring, numbers)
-    bases = np.array([source.base for source in wiring.sources], dtype=np.int64)
+    whole = _one_run(wiring, numbers)
+    if whole is not None:
+        return (whole,)
+    owners, bases = owners_of(wiring, numbers), wiring.bases
     # Where nobody sends there is no index to count: all such numbers of a stretch count as index 0.
     local = np.where(owners >= 0, numbers - bases[np.maximum(owners, 0)], 0) if bases.size else np.zeros_like(numbers)
     borders = np.flatnonzero(np.diff(owners)) + 1
@@ -37,7 +39,7 @@ def segments_of(wiring: Wiring, numbers: Integers) -> tuple[Segment, ...]:
     for start, stop, first, step, repeat in runs_of(local, borders):
         owner = int(owners[start])
         if owner < 0:
-            found.append(Segment(start, stop, wiring.describe(owner)[0]))
+            found.append(Segment(start, stop, wiring.describe(owner)[0], repeat=0))
         elif repeat:
             found.append(Segment(start, stop, wiring.sources[owner].name, first, step, repeat))
         else:
@@ -62,9 +64,19 @@ def segments_at(wiring: Wiring, numbers: Integers, positions: Integers) -> tuple
 
 def owners_of(wiring: Wiring, numbers: Integers) -> Integers:
     """The position in ``wiring.sources`` of what every number belongs to; numbers below zero stay what they are."""
-    bases = np.array([source.base for source in wiring.sources], dtype=np.int64)
-    owners: Integers = np.where(numbers >= 0, np.searchsorted(bases, numbers, side="right") - 1, numbers)
+    owners: Integers = np.where(numbers >= 0, np.searchsorted(wiring.bases, numbers, side="right") - 1, numbers)
     return owners
+
+
+def _one_run(wiring: Wiring, numbers: Integers) -> Segment | None:
+    """What most axes are, told quickly: neurons of one source one after the other."""
+    first, last = int(numbers[0]), int(numbers[-1])
+    if first < 0 or last - first != numbers.size - 1:
+        return None
+    source, index = wiring.locate(first)
+    if last >= source.base + max(source.size, 1) or not bool((numbers[1:] - numbers[:-1] == 1).all()):
+        return None
+    return Segment(0, numbers.size, source.name, index, 0 if first == last else 1, 1)
 
 
 def runs_of(values: Integers, borders: Integers) -> list[Run]:
@@ -81,7 +93,7 @@ def runs_of(values: Integers, borders: Integers) -> list[Run]:
     lengths = np.diff(np.append(heads, values.size))
     firsts = values[heads]
     opens = cut[heads]
-    # Between a value and the next: how far apart they are, if both are repeated equally often (the last may fall short).
+    # From a value to the next: how far, if both are repeated equally often (the last of a block may fall short).
     steps = np.diff(firsts)
     closes = np.append(opens[1:], True)[1:]
     joined = (lengths[1:] == lengths[:-1]) | ((lengths[1:] < lengths[:-1]) & closes)
@@ -102,7 +114,7 @@ def _greedy(
     goes_on: npt.NDArray[np.bool_],
     size: int,
 ) -> list[Run]:
-    """Runs as long as they get, from left to right. ``goes_on[k]``: value ``k`` follows the two before it in one run."""
+    """Runs as long as they get, left to right. ``goes_on[k]``: value ``k`` follows the two before it in one run."""
     breaks = np.flatnonzero(~goes_on)
     starts = np.flatnonzero(opens)
     listed = _patternless(heads, starts, breaks, size)
@@ -145,7 +157,7 @@ def numbers_of(wiring: Wiring, segments: Sequence[Segment]) -> Integers:
     codes |= {f"unknown: {reason}": FIRST_UNKNOWN - index for index, reason in enumerate(wiring.reasons)}
     for segment in segments:
         count = segment.stop - segment.start
-        source = wiring.source.get(segment.source)
+        source = wiring.source[segment.source] if segment.sent else None
         if source is None:
             parts.append(np.full(count, codes[segment.source], dtype=np.int64))
         elif segment.neurons is not None:

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from graphneurons.reports.json import dumps, dumps_many, to_json
+from graphneurons.wiring.records import Junction, Source, Wiring
 from tests.sample_analyses import HOSTILE, analysis, hostile, mixture, transformer
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "analysis.schema.json").read_text("utf-8"))
@@ -42,13 +44,73 @@ def test_the_schema_refuses_unknown_and_missing_fields():
     assert not validator.is_valid(wrong)
 
 
-def test_the_schema_leaves_room_for_wiring():
-    report = json.loads(dumps(mixture()))
-    report["junctions"] = [{"id": "j", "kind": "sum", "size": 4, "members": []}]
-    report["groups"] = [{}]
-    report["layers"][0]["role"] = "query"
-    report["layers"][0]["weights"][0]["sources"] = [{"synapses": [0, 3], "from": "input:x", "neuron": [0, 1, 1]}]
-    jsonschema.validate(report, SCHEMA)
+def test_the_schema_leaves_room_for_groups():
+    jsonschema.validate(to_json(mixture()) | {"groups": [{}]}, SCHEMA)
+
+
+def test_sources_of_every_weight():
+    fed = {layer["id"]: [weight["sources"] for weight in layer["weights"]] for layer in to_json(mixture())["layers"]}
+    assert fed["stem.conv"] == [[{"synapses": [0, 3], "from": "input:pixels", "neuron": [0, 1, 1]}]]
+    assert fed["up.deconv"] == [
+        [
+            {"synapses": [0, 16], "from": "stem.depthwise", "neuron": [0, 2, 1]},
+            {"synapses": [16, 32], "from": "stem.conv", "neuron": [48, 1, 1]},
+        ]
+    ]
+    assert fed["memory.lstm"] == [
+        [{"synapses": [0, 64], "from": "up.deconv", "neuron": [0, 1, 2]}],
+        [{"synapses": [0, 64], "from": "memory.lstm", "neuron": [0, 1, 1]}],
+    ]
+    irregular, nobody = fed["head_again"][0]
+    assert irregular["neurons"] == [number**2 % 64 for number in range(56)]
+    assert nobody == {"synapses": [56, 64], "from": "unknown: no rule for acme.Wavelet"}
+    assert not jsonschema.Draft202012Validator({**SCHEMA, **SCHEMA["$defs"]["weight"]}).is_valid(
+        to_json(mixture())["layers"][0]["weights"][0] | {"sources": [irregular | {"neuron": [0, 1, 1]}]}
+    )
+
+
+def test_a_layer_nothing_is_known_of_has_no_sources():
+    assert [weight["sources"] for weight in to_json(hostile())["layers"][0]["weights"]] == [[]]
+
+
+def test_junctions_list_their_members_index_by_index():
+    first, _, third = to_json(mixture())["junctions"]
+    assert first == {
+        "id": "/blocks.0/Add",
+        "kind": "sum",
+        "op": "/blocks.0/Add",
+        "size": 64,
+        "members": [
+            [{"index": [0, 64], "from": "memory.lstm", "neuron": [0, 1, 1]}],
+            [{"index": [0, 64], "from": "lookup:embed", "neuron": [0, 1, 1]}],
+        ],
+    }
+    assert third["members"][2] == [{"index": [0, 64], "from": "mixed"}]
+
+
+def test_roles_and_modulators_of_layers():
+    report = to_json(mixture())
+    assert [layer["role"] for layer in report["layers"]][3:8] == [None, "query+key", "value", "mlp_key", "mlp_value"]
+    assert report["layers"][0]["modulators"] == ["stem.conv.bias"]
+    assert [modulator["of"] for modulator in report["modulators"]] == ["stem.conv", None, "blocks.0.mlp.fc1"]
+
+
+def test_written_segments_grow_with_depth_and_no_faster():
+    def written(blocks: int) -> int:
+        source = [Source("input", "x", 0, 8)]
+        junctions = []
+        for number in range(1, blocks + 1):
+            source += [
+                Source("layer", f"b{number}", number * 16, 8),
+                Source("junction", f"j{number}", number * 16 + 8, 8),
+            ]
+            before, added = source[-3 if number > 1 else 0], source[-2]
+            members = tuple(np.arange(each.base, each.base + 8) for each in (before, added))
+            junctions.append(Junction(f"j{number}", "sum", 8, members, f"j{number}"))
+        made = Wiring(tuple(source), tuple(junctions), {})
+        return len(dumps(analysis("deep.onnx", wiring=made)))
+
+    assert written(96) < 96 * (written(2) - written(1)) + written(1) + 96 * 16
 
 
 def test_text_and_dictionary_are_the_same():

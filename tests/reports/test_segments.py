@@ -32,12 +32,12 @@ def segments(*numbers: int) -> list[Segment]:
         ([98, 99, 100, 101], [Segment(0, 2, "a", 98, 1, 1), Segment(2, 4, "input:x", 0, 1, 1)]),
         ([0, 1, 2, 0, 1, 2], [Segment(0, 3, "a", 0, 1, 1), Segment(3, 6, "a", 0, 1, 1)]),
         ([0, 0, 1, 2], [Segment(0, 2, "a", 0, 0, 2), Segment(2, 4, "a", 1, 1, 1)]),
-        ([-1, -1, -2, -2], [Segment(0, 2, "constant"), Segment(2, 4, "mixed")]),
+        ([-1, -1, -2, -2], [Segment(0, 2, "constant", repeat=0), Segment(2, 4, "mixed", repeat=0)]),
         (
             [-3, -3, -4, 150],
             [
-                Segment(0, 2, "unknown: no rule for acme.Foo"),
-                Segment(2, 3, "unknown: too large"),
+                Segment(0, 2, "unknown: no rule for acme.Foo", repeat=0),
+                Segment(2, 3, "unknown: too large", repeat=0),
                 Segment(3, 4, "junction:j", 0, 0, 1),
             ],
         ),
@@ -65,9 +65,9 @@ def test_positions_with_gaps():
     assert segments_at(WIRING, numbers, np.zeros(0, dtype=np.int64)) == ()
 
 
-piece = st.tuples(
-    st.integers(-4, 4100), st.integers(-3, 3), st.integers(1, 4), st.integers(1, 12)
-).map(lambda each: [max(-4, min(4149, each[0] + each[1] * (at // each[2]))) for at in range(each[3])])
+piece = st.tuples(st.integers(-4, 4100), st.integers(-3, 3), st.integers(1, 4), st.integers(1, 12)).map(
+    lambda each: [max(-4, min(4149, each[0] + each[1] * (at // each[2]))) for at in range(each[3])]
+)
 anything = st.lists(st.one_of(piece, st.lists(st.integers(-4, 4149), max_size=12)), max_size=20)
 
 
