@@ -52,22 +52,33 @@ def attribute(name: str, kind: int, payload: bytes) -> bytes:
     return pb.chunk(1, name) + payload + pb.number(20, kind)
 
 
-def if_levels(depth: int, both: bool) -> ModelProto:
+def if_levels(depth: int, both: bool) -> bytes:
     """Ifs inside Ifs, by hand: the library recurses. ``both``: each branch holds the next level, 2^depth leaves."""
-    name = b"leaf"
-    inner = pb.chunk(1, pb.chunk(1, "x") + pb.chunk(2, name) + pb.chunk(4, "Identity")) + pb.chunk(2, "leaf")
-    inner += pb.chunk(12, pb.chunk(1, name))
-    plain = inner
+    leaf = pb.chunk(1, pb.chunk(1, "x") + pb.chunk(2, "leaf") + pb.chunk(4, "Identity")) + pb.chunk(2, "leaf")
+    leaf += pb.chunk(12, pb.chunk(1, "leaf"))
+    heads: list[bytes] = []
+    tails: list[bytes] = []
+    size, whole = len(leaf), leaf
+
+    def around(before: bytes, field: int, after: bytes) -> None:
+        nonlocal size
+        heads.append(before + pb.tag(field, pb.CHUNK) + pb.varint(size))
+        tails.append(after)
+        size += len(heads[-1]) + len(after)
+
     for level in range(depth):
-        name = b"v%d" % level
-        other = inner if both else plain
-        body = pb.chunk(1, "c") + pb.chunk(2, name) + pb.chunk(3, b"if%d" % level) + pb.chunk(4, "If")
-        body += pb.chunk(5, attribute("then_branch", AttributeProto.GRAPH, pb.chunk(6, inner)))
-        body += pb.chunk(5, attribute("else_branch", AttributeProto.GRAPH, pb.chunk(6, other)))
-        inner = pb.chunk(1, body) + pb.chunk(2, b"g%d" % level) + pb.chunk(12, pb.chunk(1, name))
-    top = inner.rpartition(pb.chunk(12, pb.chunk(1, name)))[0]
-    ends = wrap(graph([], [value("x", [1, 4]), boolean("c")], [value(name.decode(), ["rows", "columns"])])).graph
-    return wrap_bytes(top + ends.SerializeToString())
+        name = f"v{level}"
+        kind = pb.number(20, AttributeProto.GRAPH)
+        other = pb.chunk(1, "else_branch") + pb.chunk(6, whole) + kind
+        around(pb.chunk(1, "then_branch"), 6, kind)
+        start = pb.chunk(1, "c") + pb.chunk(2, name) + pb.chunk(3, f"if{level}") + pb.chunk(4, "If")
+        around(start, 5, pb.chunk(5, other))
+        last = graph([], [value("x", [1, 4]), boolean("c")], [value(name, ["rows", "columns"])])
+        ends = pb.chunk(2, name) + pb.chunk(12, pb.chunk(1, name))
+        around(b"", 1, last.SerializeToString() if level == depth - 1 else ends)
+        if both:
+            whole = b"".join([*reversed(heads), leaf, *tails])
+    return wrap_bytes(b"".join([*reversed(heads), leaf, *tails]))
 
 
 def wrap_bytes(body: bytes) -> bytes:
@@ -258,6 +269,7 @@ CASES: tuple[Case, ...] = (
         lambda _: model(
             [node("MatMul", ["x", "w1"], ["y"], "fc1", "ai.onnx")], weights=[W], opset=None, domains={"ai.onnx": 17}
         ),
+        checker="knows the domain by its empty name only",
     ),
     valid(
         "opset 1",

@@ -68,7 +68,9 @@ def consistent(analysis: Analysis) -> None:
     for each in (*analysis.layers, *analysis.lookups, *analysis.modulators):
         for use in each.weights:
             assert [axis.size for axis in use.axes] == list(use.weight.shape)
-            assert all(prod(factor.size for factor in axis.factors) == axis.size for axis in use.axes)
+            sizes = [prod(factor.size for factor in axis.factors) for axis in use.axes]
+            assert all(size <= axis.size for size, axis in zip(sizes, use.axes, strict=True))
+            assert use.part or sizes == list(use.weight.shape)
 
 
 def attempt(data: bytes, folder: Path | None) -> None:
