@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from .mutations import bytewise, fieldwise, wirewise
+from .byte_mutations import bytewise, wirewise
+from .field_mutations import fieldwise
 from .seeds import SEEDS
 
 BASE = 20_240_607

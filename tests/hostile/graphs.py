@@ -22,7 +22,6 @@ from .build import (
     typed,
     value,
     weight,
-    wrap,
 )
 from .case import Case, not_silent, noted, refused, valid
 
