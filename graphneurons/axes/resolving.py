@@ -13,9 +13,9 @@ from graphneurons.axes.binding import Binding, bind
 from graphneurons.axes.dimensions import Dimensions, concrete_inputs, declared_shape
 from graphneurons.axes.folding import LARGEST_VALUE, fold
 from graphneurons.axes.layouts import LAYOUTS, PAYLOADS, broadcast_shapes
-from graphneurons.axes.notation import Rule, parse
+from graphneurons.axes.notation import Pattern, Rule, parse
 from graphneurons.axes.rules.site import NoRule, RuleText, Shape, Site
-from graphneurons.axes.rules.tables import RULES
+from graphneurons.axes.rules.tables import RULES, TRACED
 from graphneurons.axes.shaping import made_shapes
 from graphneurons.axes.windows import resized_shape, window_shape
 from graphneurons.errors import DataError, RuleError
@@ -31,8 +31,6 @@ FOLD_BUDGET = 1 << 24
 
 _BROADCASTING = frozenset({"sum", "product", "select"})
 _WINDOWED = frozenset({"conv", "conv_transpose", "pool"})
-_TRACED = frozenset({"aten", "torch.nn", "torchvision"})
-"""Domains whose ops come with the shapes they were traced with, so that no formula is needed."""
 _READABLE = frozenset({"int64", "int32", "bool"})
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "EyeLike"})
 
@@ -187,7 +185,7 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
         raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
     binding = bind(rule, site.shapes)
     made = [binding.result_shape(index) for index in range(len(op.outputs))]
-    if made and made[0] is None and op.domain not in _TRACED:
+    if made and made[0] is None and op.domain not in TRACED:
         if rule.kind in _WINDOWED:
             made[0] = window_shape(site, binding)
         elif rule.kind == "resize":
@@ -207,7 +205,7 @@ def _elementwise_shape(rule: Rule, op: Op, shapes: Mapping[str, Shape]) -> Seque
         pattern = rule.operands[0]
         if len(pattern.axes) == 1 and pattern.axes[0].variadic and not pattern.axes[0].mixed:
             return (shapes.get(op.inputs[0]) if op.inputs else None,)
-    if rule.kind in _BROADCASTING and len(rule.results) == 1 and all(len(p.axes) == 1 for p in rule.operands):
+    if rule.kind in _BROADCASTING and len(rule.results) == 1 and all(_is_whole(p) for p in rule.operands):
         found = [shapes.get(name) for name in op.inputs if name]
         if not found or None in found:
             return (None,)
@@ -215,6 +213,11 @@ def _elementwise_shape(rule: Rule, op: Op, shapes: Mapping[str, Shape]) -> Seque
             return (None,)
         return (broadcast_shapes([shape for shape in found if shape is not None]),)
     return None
+
+
+def _is_whole(pattern: Pattern) -> bool:
+    """Whether the operand is ``*x`` and nothing else."""
+    return pattern.mark == "" and len(pattern.axes) == 1 and pattern.axes[0].variadic and not pattern.axes[0].mixed
 
 
 def _site(op: Op, shapes: Mapping[str, Shape], values: Any, constants: Any) -> Site:

@@ -275,6 +275,13 @@ def _carried(strand: Strand, step: Binding, index: int, number: int, shape: Shap
     modulates = "quantization" if mark == "%" else "elementwise" if mark == "~" else None
     same = index == 0 and tuple(axes) == tuple(result) and not step.mixed
 
+    chosen = {name for name in step.picked if any(name in names for names in axes)}
+    picked = frozenset(
+        stored
+        for stored, plane in enumerate(strand.coordinates)
+        if any(plane.varies(axis) and chosen & set(names) for axis, names in enumerate(axes))
+    )
+
     def move(plane: Plane) -> Plane:
         return carry(plane, axes or (), result or (), shape or (), step.sizes, step.mixed)
 
@@ -284,6 +291,7 @@ def _carried(strand: Strand, step: Binding, index: int, number: int, shape: Shap
         present=Plane(present.shape, np.where(present.data == MIXED, 1, present.data)),
         coordinates=tuple(move(plane) for plane in strand.coordinates),
         untouched=strand.untouched and same,
+        picked=strand.picked | picked,
         modulates=strand.modulates or modulates,
         dequantized=strand.dequantized or op.type == "DequantizeLinear",
     )

@@ -257,7 +257,10 @@ def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:
     for reader in readers:
         _note_arrivals(ride, op, step, reader)
     if readers:
-        made = sent(step, [reader.sender for reader in readers], _shapes(ride, op))
+        made = [
+            _shapeless(ride, op.outputs[number]) if rider is None else rider
+            for number, rider in enumerate(sent(step, [reader.sender for reader in readers], _shapes(ride, op)))
+        ]
         return [
             _with_added(ride, op, step, number, _any_copy(ride, op, readers[0].sender, rider))
             for number, rider in enumerate(made)
@@ -312,9 +315,16 @@ def _note_arrivals(ride: Ride, op: Op, step: Binding, reader: Reader) -> None:
             parts.append(_arrived(ride, op, step, partner, names, rider))
         if not parts:
             count = label.size("synapse")
-            reason = ride.registry.unknown(f"{op.qualified} feeds these synapses inside itself")
+            reason = ride.registry.unknown(_why_nothing(ride, op))
             parts = [planes.constant((count,), reason).full()]
         ride.arrived[op.name, index] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _why_nothing(ride: Ride, op: Op) -> str:
+    missing = [name for name in op.inputs if name and name not in ride.resolution.shapes]
+    if missing:
+        return f"the shape of {missing[0]!r} is not known; give the dynamic dimensions with --dim or --shape"
+    return f"{op.qualified} feeds these synapses inside itself"
 
 
 def _arrived(ride: Ride, op: Op, step: Binding, partner: int, names: tuple[str, ...], rider: Plane) -> Integers:
@@ -341,9 +351,9 @@ def _shape_like(step: Binding, index: int) -> Shape:
 def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None) -> Rider:
     """Ids through a rule without weights: what every operand brings to result ``number``, and how it meets there."""
     rule = step.rule
-    if number >= len(step.results) or step.results[number] is None:
+    if number >= len(step.results) or rule.results[number].mark == "_":
         return CONSTANT
-    if shape is None:
+    if shape is None or step.results[number] is None:
         return _shapeless(ride, op.outputs[number])
     result = step.results[number] or ()
     if rule.kind == "softmax":

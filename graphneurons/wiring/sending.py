@@ -45,15 +45,17 @@ def sending_factors(binding: Binding, stage: int, made: frozenset[str]) -> tuple
     return tuple(name for name in dict.fromkeys(sums) if name in kept or binding.rule.kind != "recurrent")
 
 
-def sent(binding: Binding, senders: Sequence[Sender], shapes: Sequence[Shape | None]) -> list[Plane | int]:
-    """The ids of every output of an op that makes layers."""
+def sent(binding: Binding, senders: Sequence[Sender], shapes: Sequence[Shape | None]) -> list[Plane | int | None]:
+    """The ids of every output of an op that makes layers; None where its shape is not known."""
     return [_sent(binding, senders, number, shape) for number, shape in enumerate(shapes)]
 
 
-def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape | None) -> Plane | int:
-    result = binding.results[number] if number < len(binding.results) else None
-    if result is None or shape is None:
+def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape | None) -> Plane | int | None:
+    if number >= len(binding.results) or binding.rule.results[number].mark == "_":
         return CONSTANT
+    result = binding.results[number]
+    if result is None or shape is None:
+        return None
     names = {name for axis in result for name in axis}
     sender = max(senders, key=lambda item: (len(names & set(item.factors)), item.stage))
     if binding.rule.kind == "attention":

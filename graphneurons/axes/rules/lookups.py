@@ -7,8 +7,9 @@ from graphneurons.axes.rules.spelling import names, spelled
 
 
 def looks_up(site: Site) -> bool:
-    """Whether the table is constant and the indices are not."""
-    return len(site.constant) > 1 and site.constant[0] and not site.constant[1]
+    """Whether the table is constant and the indices are not, or are constants too involved to be computed ahead."""
+    known = len(site.constant) > 1 and site.constant[1] and site.value(1) is not None
+    return len(site.constant) > 1 and site.constant[0] and not known
 
 
 def gather(site: Site) -> str:
