@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -168,9 +168,9 @@ def same(left: Array, right: Array, tolerance: float) -> bool:
     return bool(np.allclose(left, right, atol=tolerance, rtol=tolerance, equal_nan=True))
 
 
-def not_equivariant(case: Case) -> list[str]:
+def not_equivariant(case: Case, make: Callable[[Case], Model] = Model) -> list[str]:
     """The factors whose permutation does not commute with the op."""
-    binding, model = case.binding(), Model(case)
+    binding, model = case.binding(), make(case)
     plain = model.run(model.arrays)
     wrong = []
     for group in groups(case, binding):
@@ -189,9 +189,9 @@ def not_equivariant(case: Case) -> list[str]:
     return wrong
 
 
-def wrong_shapes(case: Case) -> list[str]:
+def wrong_shapes(case: Case, make: Callable[[Case], Model] = Model) -> list[str]:
     """Results whose real shape is not the one the rule makes."""
-    binding, model = case.binding(), Model(case)
+    binding, model = case.binding(), make(case)
     wrong = []
     for index, result in enumerate(model.run(model.arrays)):
         axes = binding.results[index] if index < len(binding.results) else None
@@ -237,9 +237,9 @@ def moving(before: Array, after: Array, noise: float) -> Array:
     return np.asarray(~np.isclose(left, right, rtol=0.0, atol=noise * largest, equal_nan=True))
 
 
-def leaking_neurons(case: Case) -> list[str]:
+def leaking_neurons(case: Case, make: Callable[[Case], Model] = Model) -> list[str]:
     """Neuron and shared factors of weights whose slice changes other places of the results than its own, or none."""
-    binding, model = case.binding(), Model(case)
+    binding, model = case.binding(), make(case)
     plain = model.run(model.arrays)
     sizes, wrong = dict(binding.sizes), []
     for operand in case.weights:
@@ -273,9 +273,9 @@ def leaking_neurons(case: Case) -> list[str]:
     return wrong
 
 
-def leaking_synapses(case: Case) -> list[str]:
+def leaking_synapses(case: Case, make: Callable[[Case], Model] = Model) -> list[str]:
     """Synapse factors of weights that let their source through although the weight is zero there, or never do."""
-    binding, model = case.binding(), Model(case)
+    binding, model = case.binding(), make(case)
     sizes, wrong = dict(binding.sizes), []
     for operand in case.weights:
         array, axes = model.arrays[operand], binding.operands[operand]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graphneurons.axes.rules.contractions import einsum, matmul
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
-from graphneurons.axes.rules.spelling import aligned, spelled
+from graphneurons.axes.rules.spelling import aligned, counted, spelled
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -41,6 +41,8 @@ def tensordot(site: Site) -> str:
     others = [site.axis(axis, second) for axis in site.numbers("dims_other") or ()]
     left = _names(first)
     right = _names(first + second)[first:]
+    if len(mine) != len(others):
+        raise NoRule(f"{len(mine)} axes of one operand meet {len(others)} of the other")
     for axis, other in zip(mine, others, strict=True):
         right[other] = left[axis]
     result = [n for i, n in enumerate(left) if i not in mine] + [n for i, n in enumerate(right) if i not in others]
@@ -67,7 +69,7 @@ def convolution(dimensions: int | None = None, *, transposed: bool = False, bias
     lack the batch axis."""
 
     def rule(site: Site) -> str:
-        groups = site.number("groups", 1)
+        groups = counted(site, "groups")
         turned = bool(site.number("transposed", int(transposed)))
         image, kernel = site.known_rank(0), site.known_rank(1)
         n = "n " if image == kernel else ""
@@ -84,15 +86,17 @@ def convolution(dimensions: int | None = None, *, transposed: bool = False, bias
 def depthwise(site: Site) -> str:
     """_conv_depthwise2d and conv_depthwise3d: one group per input channel."""
     shape = site.shape(0)
-    if shape is None:
-        raise NoRule("the shape of the image is not known")
+    if shape is None or len(shape) < 2 or shape[1] < 1:
+        raise NoRule("the shape of the image is not known or has no channels")
     return f"conv: n (g i) *s, (g o) i *k, ~(g o) -> n (g o) *t | g={shape[1]}"
 
 
 def deform_conv(site: Site) -> str:
     """torchvision.deform_conv2d: operands are image, weight, offset, mask, bias."""
     shape, weight = site.shape(0), site.shape(1)
-    if shape is None or weight is None or len(weight) < 2 or not weight[1] or shape[1] % weight[1]:
+    if shape is None or weight is None or min(len(shape), len(weight)) < 2 or not shape[1] or not weight[1]:
+        raise NoRule("the shapes of image and weight are not known")
+    if shape[1] % weight[1]:
         raise NoRule("the shapes of image and weight are not known or do not fit")
     groups = shape[1] // weight[1]
     i, o, sizes = ("i", "o", "") if groups == 1 else ("(g i)", "(g o)", f" | g={groups}")
@@ -143,19 +147,20 @@ def attention(*results: str) -> RuleText:
     def rule(site: Site) -> str:
         query, key = site.shape(0), site.shape(1)
         more = "".join(f", {result}" for result in results)
+        rest = ", _" * (len(site.op.inputs) - 3)
         if query is None or key is None:
             raise NoRule("the shapes of query and key are not known")
         shared = len(query) == len(key) > 2 and query[-3] != key[-3]
         if not shared or not key[-3] or query[-3] % key[-3]:
-            return f"attention: *b m d, *b n d, *b n e -> *b m e{more}"
-        return f"attention: *b (g r) m d, *b g n d, *b g n e -> *b (g r) m e{more} | g={key[-3]}"
+            return f"attention: *b m d, *b n d, *b n e{rest} -> *b m e{more}"
+        return f"attention: *b (g r) m d, *b g n d, *b g n e{rest} -> *b (g r) m e{more} | g={key[-3]}"
 
     return rule
 
 
 def native_multi_head_attention(site: Site) -> str:
     """The fused fast path of nn.MultiheadAttention: packed projections (3E, E), then the output projection (E, E)."""
-    heads = site.number("num_head", 1)
+    heads = counted(site, "num_head")
     return (
         "attention: b m i, b n i, b n i, (qkv h d) i, ~(qkv h d), o (h d), ~o, _ "
         f"-> b m (qkv h d), b m o => b m o, _ | qkv=3 h={heads}"
@@ -164,7 +169,7 @@ def native_multi_head_attention(site: Site) -> str:
 
 def transformer_encoder_layer(site: Site) -> str:
     """The fused fast path of nn.TransformerEncoderLayer: four linears, two norms."""
-    heads = site.number("num_heads", 1)
+    heads = counted(site, "num_heads")
     return (
         "attention: b t i, (qkv h d) i, ~(qkv h d), o (h d), ~o, ~o, ~o, ~o, ~o, f o, ~f, e f, ~e, _ "
         f"-> b t (qkv h d), b t o, b t f, b t e => b t e | qkv=3 h={heads}"

@@ -12,18 +12,18 @@ _ONE_OPERAND = """
     feature_alpha_dropout feature_dropout fix float_power floor frac gelu hardshrink hardsigmoid hardswish hardtanh i0
     imag index_fill isfinite isinf isnan isneginf isposinf leaky_relu lgamma lift lift_fresh lift_fresh_copy log log10
     log1p log2 log_sigmoid logical_not logit mish mvlgamma nan_to_num neg negative pin_memory polygamma positive rad2deg
-    real reciprocal relu relu6 renorm resolve_conj resolve_neg round rrelu rsqrt selu sgn sigmoid sign signbit silu sin
+    real reciprocal relu relu6 resolve_conj resolve_neg round rrelu rsqrt selu sgn sigmoid sign signbit silu sin
     sinc sinh softplus softshrink special_bessel_j0 special_bessel_j1 special_entr special_erfcx special_i0e special_i1
-    special_i1e special_log_ndtr special_ndtri special_xlog1py sqrt square tan tanh threshold to tril triu trunc type_as
+    special_i1e special_log_ndtr special_ndtri sqrt square tan tanh threshold to tril triu trunc type_as
     _autocast_to_full_precision _autocast_to_reduced_precision _cast_Float _cast_Half _cast_Double _cast_Long _cast_Int
-    feature_dropout _lazy_clone alias_copy detach_copy
+    feature_dropout  alias_copy detach_copy
 """
 
 _SUMS = "add lerp rsub sub subtract logaddexp logaddexp2"
 _PRODUCTS = """
     __and__ __or__ __xor__ atan2 arctan2 bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor
     copysign div divide floor_divide fmod gcd heaviside hypot lcm ldexp logical_and logical_or logical_xor mul multiply
-    nextafter pow remainder special_zeta true_divide xlogy complex polar igamma igammac __lshift__ __rshift__
+    nextafter pow remainder special_xlog1py special_zeta true_divide xlogy complex polar igamma igammac __lshift__ __rshift__
 """
 _SELECTIONS = """
     clamp clip eq fmax fmin ge greater greater_equal gt isclose le less less_equal lt maximum minimum ne not_equal where
@@ -40,7 +40,12 @@ _FILLED = """
 
 def filled(site: Site) -> str:
     """New tensors of given numbers or random ones: of an operand, if there is one, only the shape is used."""
-    return "map: _ -> _" if site.op.inputs else "shape"
+    return f"map: {', '.join('_' for _ in site.op.inputs)} -> _" if site.op.inputs else "shape"
+
+
+def of_the_first(site: Site) -> str:
+    """Element by element of operand 0; where there are others (a type to take, a limit), they carry nothing."""
+    return f"map: *x{', _' * (len(site.op.inputs) - 1)} -> *x"
 
 
 def prelu(site: Site) -> str:
@@ -51,28 +56,9 @@ def prelu(site: Site) -> str:
     return "map: n c *s, ~c -> n c *s"
 
 
-def masked_fill(site: Site) -> str:
-    """The mask carries nothing, unless it is larger than what it masks."""
-    mask, data = site.shape(1), site.shape(0)
-    fits = mask is not None and data is not None and len(mask) <= len(data) and all(
-        a in (1, b) for a, b in zip(reversed(mask), reversed(data), strict=False)
-    )
-    return "select: *x, _, _ -> *x" if fits else "select: *x, *x, _ -> *x"
-
-
 def where(site: Site) -> str:
-    """The condition carries nothing, unless it is larger than what it chooses from."""
-    shapes = [shape for index in range(1, len(site.op.inputs)) if (shape := site.shape(index)) is not None]
-    condition = site.shape(0)
-    if not shapes or condition is None:
-        return f"select: {', '.join(['*x'] * max(1, len(site.op.inputs)))} -> *x"
-    rank = max(map(len, shapes))
-    fits = len(condition) <= rank and all(
-        size == 1 or any(len(shape) > at and shape[-1 - at] == size for shape in shapes)
-        for at, size in enumerate(reversed(condition))
-    )
-    rest = ", ".join(["*x"] * (len(site.op.inputs) - 1))
-    return f"select: {'_' if fits else '*x'}, {rest} -> *x"
+    """The condition is aligned with what it chooses from, and carries nothing."""
+    return f"select: ~*x{', *x' * (len(site.op.inputs) - 1)} -> *x"
 
 
 def weight_norm(site: Site) -> str:
@@ -88,13 +74,13 @@ def copied(site: Site) -> str:
 
 
 ELEMENTWISE: dict[str, RuleText] = {
-    **dict.fromkeys(_ONE_OPERAND.split(), "map: *x -> *x"),
+    **dict.fromkeys(_ONE_OPERAND.split(), of_the_first),
     **{name: every_operand("sum") for name in _SUMS.split()},
     **{name: every_operand("product") for name in _PRODUCTS.split()},
     **{name: every_operand("select") for name in _SELECTIONS.split()},
     **dict.fromkeys(_FILLED.split(), filled),
     "copy": copied,
-    "masked_fill": masked_fill,
+    "masked_fill": "select: *x, ~*x, _ -> *x",
     "native_dropout": "map: *x -> *x, _",
     "prelu": prelu,
     "_prelu_kernel": "map: *x, ~*x -> *x",

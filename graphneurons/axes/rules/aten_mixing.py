@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from graphneurons.axes.rules.site import NoRule, RuleText, Site
-from graphneurons.axes.rules.spelling import aligned, marked, names, spelled
+from graphneurons.axes.rules.spelling import aligned, counted, marked, names, spelled
 
 
 def dims(site: Site, name: str = "dim") -> tuple[int, ...]:
@@ -18,11 +18,13 @@ def dims(site: Site, name: str = "dim") -> tuple[int, ...]:
     return tuple(site.axis(axis, rank) for axis in given)
 
 
-def reduce(results: int = 1) -> RuleText:
-    """Reductions: over ``dim``, or over everything; ``keepdim`` keeps axes of size one."""
+def reduce(results: int = 1, default: int | None = None) -> RuleText:
+    """Reductions: over ``dim``, or ``default``, or everything; ``keepdim`` keeps axes of size one."""
 
     def rule(site: Site) -> str:
-        gone, axes = set(dims(site)), names(site.known_rank(0))
+        rank = site.known_rank(0)
+        missing = default is not None and rank and "dim" not in site.op.attributes
+        gone, axes = {(default or 0) % rank} if missing else set(dims(site)), names(rank)
         keep = site.number("keepdim", 0)
         kept = ["1" if index in gone else name for index, name in enumerate(axes) if keep or index not in gone]
         return f"reduce: {spelled(axes)} -> {', '.join([spelled(kept)] * results)}"
@@ -68,11 +70,15 @@ def picked(operands: int, results: int, default: int = 0) -> RuleText:
     return rule
 
 
+def _is_constant(site: Site, index: int) -> bool:
+    return index < len(site.constant) and site.constant[index]
+
+
 def embedding(site: Site) -> str:
     """Rows of a table. With constant indices they are only rearranged."""
-    if site.constant[0] and site.constant[1]:
+    if _is_constant(site, 0) and _is_constant(site, 1):
         return "layout"
-    return "lookup: @v d, *n -> *n d" if site.constant[0] else "reduce: v d, *n -> *n d"
+    return "lookup: @v d, *n -> *n d" if _is_constant(site, 0) else "reduce: v d, *n -> *n d"
 
 
 def looked_up(otherwise: RuleText) -> RuleText:
@@ -83,11 +89,18 @@ def looked_up(otherwise: RuleText) -> RuleText:
         if len(site.constant) > 1 and site.value(1) is not None:
             return "layout"
         text = otherwise if isinstance(otherwise, str) else otherwise(site)
-        if not site.constant[0]:
+        if not _is_constant(site, 0):
             return text
         return text.replace("reduce: ", "lookup: ", 1).replace(" v", " @v", 1)
 
     return rule
+
+
+def take(site: Site) -> str:
+    """Elements by their place in the flattened tensor."""
+    if len(site.constant) > 1 and site.value(1) is not None:
+        return "layout"
+    return f"reduce: {spelled(names(site.known_rank(0)))}, *n -> *n"
 
 
 def index(site: Site) -> str:
@@ -99,6 +112,8 @@ def index(site: Site) -> str:
     rank = site.known_rank(0)
     axes = [at - 1 for at in range(1, len(site.op.inputs)) if site.has(at)]
     shapes = [site.shape(axis + 1) for axis in axes]
+    if not axes or axes[-1] >= rank:
+        raise NoRule(f"indices {axes} do not fit a tensor of rank {rank}")
     if any(shape is None for shape in shapes) or any(_is_mask(site, axis + 1) for axis in axes):
         raise NoRule("it picks by a mask: how many elements that are is known when the model runs")
     depth = max(len(shape) for shape in shapes if shape is not None)
@@ -109,8 +124,8 @@ def index(site: Site) -> str:
     rest = [name for at, name in enumerate(table) if at not in axes]
     before = len([at for at in range(place) if at not in axes])
     result = [*rest[:before], *fresh, *rest[before:]]
-    mark = "@" if site.constant[0] else ""
-    kind = "lookup" if site.constant[0] else "reduce"
+    mark = "@" if _is_constant(site, 0) else ""
+    kind = "lookup" if _is_constant(site, 0) else "reduce"
     operands = [f"{mark}v{at}" if at in axes else name for at, name in enumerate(table)]
     return f"{kind}: {spelled(operands)}{', _' * (len(site.op.inputs) - 1)} -> {spelled(result)}{_sizes(site, axes, fresh)}"
 
@@ -136,14 +151,16 @@ def index_put(site: Site) -> str:
     ):
         return "layout"
     rank, last = site.known_rank(0), len(site.op.inputs) - 1
+    if last < 2:
+        raise NoRule("it has no indices")
     count = max((at for at in range(1, last) if site.has(at)), default=0)
     base = names(rank)
     values = site.shape(last) or ()
     tail = base[count:]
     fitting = min(len(tail), len(values))
     shown = ["1" if values[len(values) - fitting + at] == 1 else tail[len(tail) - fitting + at] for at in range(fitting)]
-    more = "*m " if len(values) > fitting else ""
-    return f"select: {spelled(base)}{', _' * (last - 1)}, {more}{spelled(shown)} -> {spelled(base)}"
+    given = spelled([*["*m"] * (len(values) > fitting), *shown])
+    return f"select: {spelled(base)}{', _' * (last - 1)}, {given} -> {spelled(base)}"
 
 
 def scattered(site: Site) -> str:
@@ -189,7 +206,7 @@ def batch_norm(results: int = 1, *, flag: str = "training") -> RuleText:
 
 def group_norm(attribute: str, results: int = 1) -> RuleText:
     def rule(site: Site) -> str:
-        groups = site.number(attribute, 1)
+        groups = counted(site, attribute)
         more = ", _" * (results - 1)
         return f"normalisation: n ^(g c) ^*s, ~(g c), ~(g c) -> n ^(g c) ^*s{more} | g={groups}"
 
@@ -249,7 +266,7 @@ _POOLS = {1: "1d", 2: "2d", 3: "3d"}
 
 MIXING: dict[str, RuleText] = {
     **dict.fromkeys(_REDUCTIONS.split(), reduce()),
-    **dict.fromkeys(("kthvalue", "mode"), along("mix", 2)),
+    **dict.fromkeys(("kthvalue", "mode"), reduce(2, -1)),
     **dict.fromkeys(("max", "min", "median", "nanmedian"), extreme),
     **dict.fromkeys(("aminmax", "std_mean", "var_mean"), reduce(2)),
     **dict.fromkeys(("softmax", "_softmax", "log_softmax", "_log_softmax", "_safe_softmax"), along("softmax")),
@@ -265,7 +282,7 @@ MIXING: dict[str, RuleText] = {
     "index_select": looked_up(picked(2, 1)),
     "gather": looked_up(picked(2, 1)),
     "take_along_dim": looked_up(picked(2, 1)),
-    "take": looked_up("stop: it picks elements the running model knows"),
+    "take": take,
     "index": index,
     "_unsafe_index": index,
     "index_put": index_put,

@@ -73,3 +73,11 @@ def constant_integers(site: Site, index: int, what: str, count: int = 0) -> tupl
     if len(values) < count:
         raise NoRule(f"{what} (operand {index}) has {len(values)} numbers where {count} are needed")
     return values
+
+
+def counted(site: Site, name: str, default: int = 1) -> int:
+    """Integer attribute ``name``, a number of groups or heads; `NoRule` where it is not positive."""
+    count = site.number(name, default)
+    if count < 1:
+        raise NoRule(f"attribute {name} is {count}")
+    return count

@@ -31,6 +31,11 @@ _BY_DOMAIN: Mapping[str, Mapping[str, RuleText]] = {
     CONTROL: CONTROL_FLOW,
 }
 
+TRACED = frozenset(
+    {"aten", "prims", "quantized_decomposed", "higher_order", "torchvision", "transformers", "torch.nn"}
+)
+"""Domains of PyTorch's operators and modules: their values come with the shapes they were traced with."""
+
 RULES: Mapping[tuple[str, str], RuleText] = MappingProxyType(
     {(domain, name): rule for domain, table in _BY_DOMAIN.items() for name, rule in table.items()}
 )
