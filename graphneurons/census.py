@@ -104,7 +104,7 @@ def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
     """Hidden units of a recurrent op: of its neuron factors, those that its output still has."""
     step = resolution.steps[op.name]
     label = found[0].label
-    if not isinstance(step, Binding) or step.rule.results == step.rule.sums or label is None:
+    if not isinstance(step, Binding) or step.rule.kind != "recurrent" or label is None:
         return None
     kept = {name for axis in step.results[0] or () for name in axis}
     units = 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from graphneurons.errors import LoadError
 from graphneurons.graph import ModelGraph, ModelInfo, Op
+from graphneurons.load.coefficients import with_coefficients
 from graphneurons.load.externals import Externals
 from graphneurons.load.flatten import Flattening
 from graphneurons.load.frames import Frame
@@ -132,7 +133,8 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
             notices.add("input-without-type", value.name, "the file does not say what this input is")
     if not flat.ops and not outputs:
         notices.add("empty-graph", "", "the graph has no ops and no outputs")
-    ops = _sorted(flat.ops, [*flat.weights, *(value.name for value in inputs)], path, notices)
+    found = with_coefficients(flat.ops, flat.weights)
+    ops = _sorted(found, [*flat.weights, *(value.name for value in inputs)], path, notices)
     externals.report_overlaps()
     info = ModelInfo(
         path,

@@ -1,7 +1,7 @@
 """The tables of ai.onnx.ml and the training preview.
 
-Linear models keep their weights in attributes: ``coefficients`` is (neurons, features), flattened, so no operand shows
-them.
+Linear models keep their weights in attributes, which the loader makes operands: ``coefficients`` is (neurons, features),
+flattened, and ``intercepts`` has one number per neuron.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def linear_regressor(site: Site) -> str:
     targets = site.number("targets", 1)
     if neurons != targets:
         raise NoRule(f"coefficients for {neurons} neurons, but {targets} targets")
-    return f"linear: n i -> n o | o={neurons}"
+    return f"linear: n i{_stored(site)} -> n o | o={neurons}"
+
+
+def _stored(site: Site) -> str:
+    return ", (o i)" * site.has(1) + ", ~o" * site.has(2)
 
 
 def linear_classifier(site: Site) -> str:
@@ -40,8 +44,8 @@ def linear_classifier(site: Site) -> str:
     labels = site.op.attributes.get("classlabels_ints") or site.op.attributes.get("classlabels_strings") or ()
     classes = len(labels) if isinstance(labels, tuple) else 0
     if neurons == 1 and classes == 2:
-        return "linear: n i -> n o => _, n c | o=1 c=2"
-    return f"linear: n i -> n o => _, n o | o={neurons}"
+        return f"linear: n i{_stored(site)} -> n o => _, n c | o=1 c=2"
+    return f"linear: n i{_stored(site)} -> n o => _, n o | o={neurons}"
 
 
 def support_vectors(site: Site) -> str:
@@ -51,8 +55,8 @@ def support_vectors(site: Site) -> str:
         return "stop: it compares with support vectors, which are samples and no synapses"
     neurons, _ = coefficient_shape(site)
     if site.op.type == "SVMRegressor" and neurons == 1:
-        return "linear: n i -> n o | o=1"
-    return f"linear: n i -> n o => _, _ | o={neurons}"
+        return f"linear: n i{_stored(site)} -> n o | o=1"
+    return f"linear: n i{_stored(site)} -> n o => _, _ | o={neurons}"
 
 
 _TREES = "stop: decision trees have no synapses"
