@@ -145,6 +145,22 @@ def _dynamic_quantize(node: onnx.NodeProto, name: str, version: int) -> Nodes:
     ]
 
 
+GAIN = "/gain"
+"""How the name of a factor ends that an op is written out with."""
+
+
+def _multiplied(node: onnx.NodeProto, name: str, version: int) -> Nodes:
+    """Whatever the op does to its operand, as a factor by which it is multiplied."""
+    twin = onnx.NodeProto()
+    twin.CopyFrom(node)
+    twin.output[0] = f"{name}/whole"
+    return [
+        twin,
+        helper.make_node("Div", [f"{name}/whole", node.input[0]], [name + GAIN]),
+        helper.make_node("Mul", [node.input[0], name + GAIN], [node.output[0]]),
+    ]
+
+
 ALONE = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
 """Only these are left whole where someone reads the means or deviations they put out as well."""
 
@@ -152,7 +168,9 @@ EXPANSIONS: dict[str, Callable[[onnx.NodeProto, str, int], Nodes]] = {
     "DynamicQuantizeLinear": _dynamic_quantize,
     "GroupNormalization": _group,
     "InstanceNormalization": _instance,
+    "LRN": _multiplied,
     "LayerNormalization": _layer,
+    "LpNormalization": _multiplied,
     "RMSNormalization": _root,
     "SimplifiedLayerNormalization": _root,
     "SkipLayerNormalization": _skip(True),

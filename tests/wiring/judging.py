@@ -1,8 +1,8 @@
 """Holds what the wiring claims against what moved.
 
 - A claimed neuron moves its synapse.
-- Nothing else does, once softmax and the means and variances of normalisations are held still; what is only multiplied
-  into it by a product of activations (a query into what attention passes on) moves many synapses alike, never one.
+- Nothing else does, once softmax and the means and variances of normalisations are held still. What is only multiplied
+  into it by a product of activations (a query into what attention passes on) does so with its neighbours, never alone.
 - Where normalisation is left free to mix a little, a claimed neuron moves its synapse more than its neighbours do.
 - A mixed synapse moves with several neurons that are not named, a constant one with none.
 """
@@ -167,6 +167,13 @@ class Judge:
             shut = np.array([not claim.is_open for claim in claims])
             for at, synapse in np.argwhere(~named & (held > NOTHING) & shut):
                 self._unnamed(source, neurons, at, weight, int(synapse), claims[synapse], held)
+            others = np.where(named, 0.0, moved)
+            alone = ((others > NOTHING).sum(axis=0) == 1) & ((held <= NOTHING) | named).all(axis=0) & shut
+            for synapse in np.flatnonzero(alone):
+                at = int(others[:, synapse].argmax())
+                if not self._company(source, neurons[at], weight, int(synapse), moved[at, synapse], frozenset()):
+                    detail = f"neuron {neurons[at]} alone moves synapse {synapse}, which names {_short(claims[synapse])}"
+                    self.alarm(weight, source, "missing source", detail)
             self._dominance(source, neurons, weight, claims, named, softly)
 
     def _unnamed(
@@ -183,15 +190,18 @@ class Judge:
                 found = self.push(source, neurons, still).get(weight)
                 if found is None or found[at, synapse] <= NOTHING:
                     others = np.flatnonzero(held[:, synapse] > strength * 1e-3)
-                    if others.size > 1 or self._company(source, neuron, weight, synapse, strength):
+                    still = self.lab.softmaxes | self.lab.statistics
+                    if others.size > 1 or self._company(source, neuron, weight, synapse, strength, still):
                         return
         self.alarm(weight, source, "missing source", f"neuron {neuron} moves synapse {synapse}, which names {_short(claim)}")
 
-    def _company(self, source: str, neuron: int, weight: Weight, synapse: int, strength: float) -> bool:
+    def _company(
+        self, source: str, neuron: int, weight: Weight, synapse: int, strength: float, still: Still
+    ) -> bool:
         """Whether neighbours of ``neuron`` that were not pushed yet move ``synapse`` too."""
         size = self.lab.sent[source].source.size
         near = [n for n in (neuron - 1, neuron + 1, neuron - 2, neuron + 2) if 0 <= n < size]
-        found = self.push(source, near, self.lab.softmaxes | self.lab.statistics).get(weight) if near else None
+        found = self.push(source, near, still).get(weight) if near else None
         return found is not None and bool((found[:, synapse] > strength * 1e-3).any())
 
     def _dominance(
@@ -208,15 +218,14 @@ class Judge:
                 self.alarm(weight, source, "not dominant", f"{detail} ({others.max():.3g} > {moved[at, synapse]:.3g})")
 
     def _mixtures(self, weight: Weight, claims: Sequence[Claim]) -> None:
-        """Synapses that are said to be mixed, or constant."""
-        for synapse, claim in enumerate(claims):
-            if claim.reasons:
-                continue
-            if claim.mixed:
-                movers = self._movers(weight, synapse, claim)
-                if movers < 2:
-                    self.alarm(weight, "mixed", "not mixed", f"{movers} unnamed neurons move synapse {synapse}")
-            self.result.checked += 1
+        """Synapses that are said to be mixed. A single one may be an end case: of a running sum only the first is no sum."""
+        self.result.checked += sum(not claim.reasons for claim in claims)
+        mixed = [synapse for synapse, claim in enumerate(claims) if claim.mixed and not claim.reasons]
+        movers = {synapse: self._movers(weight, synapse, claims[synapse]) for synapse in mixed}
+        few = [synapse for synapse in mixed if movers[synapse] < 2]
+        if 2 * len(few) > len(mixed):
+            for synapse in few:
+                self.alarm(weight, "mixed", "not mixed", f"{movers[synapse]} unnamed neurons move synapse {synapse}")
 
     def _movers(self, weight: Weight, synapse: int, claim: Claim) -> int:
         count = 0
