@@ -19,7 +19,7 @@ CASES = [(name, how) for name in ZOO for how in ("dynamo", "legacy") if (name, h
 UNROLLED = {(name, how) for name in ("rnn_bi_2", "rnn_no_bias") for how in ("dynamo", "dynamo_raw")}
 """The dynamo exporter has no RNN op: it writes every step as two linears and a sum."""
 
-RAW: list[tuple[str, How]] = [
+OTHER: list[tuple[str, How]] = [
     ("mlp_3d", "legacy_raw"),
     ("cnn_bn", "dynamo_raw"),
     ("weight_norm", "dynamo_raw"),
@@ -34,16 +34,20 @@ RAW: list[tuple[str, How]] = [
     ("swin", "legacy_raw"),
     ("gpt2", "dynamo_raw"),
     ("t5", "dynamo_raw"),
+    ("branches", "dynamo_raw"),
+    ("encoder", "dynamo_23"),
+    ("llama", "dynamo_23"),
 ]
-"""Files as traced: weights lie behind transposes, slices, packs and sequences. Quick ones; `SLOW` has the rest."""
+"""Files as traced: weights lie behind transposes, slices, packs and sequences; a newer opset with attention as one op.
+A choice of them: `SLOW` has the rest."""
 
 SLOW = [
     (name, how)
     for name in ZOO
     for how in ("dynamo_raw", "legacy_raw")
-    if (name, how) not in RAW and (name, how.removesuffix("_raw")) not in IMPOSSIBLE
+    if (name, how) not in OTHER and (name, how.removesuffix("_raw")) not in IMPOSSIBLE
 ]
-ALL = [*CASES, *RAW, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
+ALL = [*CASES, *OTHER, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 @cache
@@ -79,6 +83,35 @@ def test_totals_are_those_of_the_modules(name: str, how: How) -> None:
 def test_nearly_every_element_is_labelled(name: str, how: How) -> None:
     found = analysis(name, how)
     assert found.totals.labelled_share > 0.995, [(each.name, each.shape, each.reason) for each in found.unlabelled]
+
+
+@pytest.mark.parametrize("how", ["dynamo", "legacy"])
+@pytest.mark.parametrize("name", ["mlp_3d", "grouped_conv", "lstm_bi_2", "mamba", "swin", "convnext", "vit", "llama"])
+def test_every_layer_lies_in_the_scope_of_its_module(name: str, how: How) -> None:
+    known = codebook(name, how)
+    comparison = Comparison(analysis(name, how), known, origins(export(name, how), known))
+    for layer in analysis(name, how).layers:
+        for use in layer.weights:
+            elements = comparison.elements(use)
+            assert elements is not None
+            owners = {known.names[index].rpartition(".")[0] for index in known.parameters(elements)}
+            assert owners == {".".join(layer.scope)}
+
+
+@pytest.mark.parametrize("how", ["dynamo", "legacy"])
+@pytest.mark.parametrize(
+    ("name", "activations"),
+    [
+        ("mlp_2d", {"0": "Relu", "2": "Gelu", "4": None}),
+        ("grouped_conv", {"0": None, "1": "Relu", "3": None, "4": "SiLU", "6": None}),
+        ("encoder", {"encoder.layers.0.linear1": "Gelu", "encoder.layers.0.linear2": None, "head": None}),
+        ("llama", {"model.model.layers.0.mlp.gate_proj": "SiLU", "model.model.layers.0.mlp.up_proj": None}),
+        ("bert", {"model.bert.encoder.layer.1.intermediate.dense": "Gelu", "model.bert.pooler.dense": "Tanh"}),
+    ],
+)
+def test_activations_are_those_of_the_modules(name: str, how: How, activations: dict[str, str | None]) -> None:
+    found = {".".join(layer.scope): layer.activation for layer in analysis(name, how).layers}
+    assert {scope: found[scope] for scope in activations} == activations
 
 
 @pytest.mark.parametrize(("name", "how"), IMPOSSIBLE)

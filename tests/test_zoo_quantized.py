@@ -42,6 +42,8 @@ CASES: list[tuple[str, How, str]] = [
     ("llama", "dynamo", "nbits"),
     ("llama", "legacy", "nbits_qdq"),
     ("gpt2", "dynamo", "nbits"),
+    ("gpt2", "dynamo", "nbits_tables"),
+    ("gated", "legacy", "nbits_tables"),
     ("mlp_2d", "dynamo", "extended"),
     ("grouped_conv", "dynamo", "extended"),
     ("resnet50", "legacy", "extended"),

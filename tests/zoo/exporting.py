@@ -23,8 +23,8 @@ from torch import nn
 
 from tests.zoo import architectures, models
 
-How = Literal["dynamo", "legacy", "dynamo_raw", "legacy_raw"]
-"""Exporter; ``raw``: as traced, without its optimizer (dynamo) or constant folding (legacy)."""
+How = Literal["dynamo", "legacy", "dynamo_raw", "legacy_raw", "dynamo_23"]
+"""Exporter; ``raw``: as traced, without its optimizer (dynamo) or constant folding (legacy); ``23``: in that opset."""
 
 MADE_WITH = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers")
 
@@ -88,6 +88,7 @@ def _dynamo(
     architecture: models.Architecture,
     path: Path,
     optimize: bool = True,
+    opset: int | None = None,
 ) -> None:
     torch.onnx.export(
         module,
@@ -97,6 +98,7 @@ def _dynamo(
         external_data=False,
         verbose=False,
         optimize=optimize,
+        opset_version=opset,
         dynamic_shapes=architecture.dynamic,
     )
 
@@ -125,12 +127,15 @@ def _legacy(
 WRITERS: dict[str, Callable[..., None]] = {
     "dynamo": _dynamo,
     "legacy": _legacy,
+    "dynamo_23": partial(_dynamo, opset=23),
     "dynamo_raw": partial(_dynamo, optimize=False),
     "legacy_raw": partial(_legacy, fold=False),
 }
 
 IMPOSSIBLE: dict[tuple[str, How], str] = {
     ("bilinear", "legacy"): "Exporting the operator 'aten::bilinear' to ONNX opset version 17 is not supported",
+    ("branches", "legacy"): "torch.jit.trace a dynamo-optimized function",
+    ("scanned", "legacy"): "torch.jit.trace a dynamo-optimized function",
     ("whisper", "legacy"): "Exporting the operator 'aten::diff' to ONNX opset version 17 is not supported",
 }
 """What the exporters refuse, with their reason; a test keeps the list true."""

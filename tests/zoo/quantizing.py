@@ -47,9 +47,15 @@ def _static(
     )
 
 
-def _nbits(source: Path, target: Path, architecture: models.Architecture, layout: quantization.QuantFormat) -> None:
+def _nbits(
+    source: Path,
+    target: Path,
+    architecture: models.Architecture,
+    layout: quantization.QuantFormat,
+    ops: tuple[str, ...] = ("MatMul",),
+) -> None:
     made = MatMulNBitsQuantizer(
-        onnx.load(source), block_size=BLOCK, is_symmetric=True, quant_format=layout, op_types_to_quantize=("MatMul",)
+        onnx.load(source), block_size=BLOCK, is_symmetric=True, quant_format=layout, op_types_to_quantize=ops
     )
     made.process()
     made.model.save_model_to_file(str(target))
@@ -84,6 +90,7 @@ SCHEMES: dict[str, Callable[[Path, Path, models.Architecture], None]] = {
     "qoperator_channels": partial(_static, per_channel=True, layout=QOPERATOR),
     "nbits": partial(_nbits, layout=QOPERATOR),
     "nbits_qdq": partial(_nbits, layout=QDQ),
+    "nbits_tables": partial(_nbits, layout=QOPERATOR, ops=("MatMul", "Gather")),
     "extended": _extended,
     "fused_bert": partial(_fused, model_type="bert", heads=3),
     "fused_gpt2": partial(_fused, model_type="gpt2", heads=3),
@@ -136,12 +143,11 @@ def _signs(name: str, base: str, tensors: Mapping[str, np.ndarray[Any, Any]]) ->
     if not name.endswith("_Q4"):
         zero = tensors.get(f"{base}_zero_point", np.zeros(1)).astype(np.int64)
         return np.sign(values - (zero if zero.size == 1 else 0))
-    axis = 1 if values.ndim == 3 else 0
-    if axis:
+    if values.ndim == 3:
         values = np.stack([values & 15, values >> 4], -1).reshape(len(values), -1) - 8
-    scales = np.repeat(tensors[name.removesuffix("_Q4") + "_scales"], BLOCK, axis=axis)
-    rows = tuple(slice(extent) for extent in values.shape)
-    return np.sign(values * scales[rows])
+    scales = tensors[name.removesuffix("_Q4") + "_scales"]
+    scales = np.repeat(scales, BLOCK, axis=int(len(scales) == len(values)))
+    return np.sign(values * scales[tuple(slice(extent) for extent in values.shape)])
 
 
 def _same(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

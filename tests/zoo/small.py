@@ -211,6 +211,42 @@ class TiedHead(nn.Module):
         return self.head(torch.tanh(self.mix(self.words(ids))))
 
 
+class Branches(nn.Module):
+    """One of two linears, chosen while the model runs: their weights lie in the branches of an If."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Linear(7, 5)
+        self.left = nn.Linear(5, 6)
+        self.right = nn.Linear(5, 6)
+        self.leave = nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(self.enter(x))
+        x = torch.cond(x.sum() > 0, lambda x: self.left(x), lambda x: self.right(x).tanh(), (x,))
+        return self.leave(x)
+
+
+class Scanned(nn.Module):
+    """A recurrence written with scan: weights used inside the body of a loop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.into = nn.Linear(5, 6)
+        self.back = nn.Linear(6, 6, bias=False)
+        self.head = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        def step(state: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            state = torch.tanh(self.into(x) + self.back(state))
+            return state, state.clone()
+
+        _, states = scan(step, x.new_zeros(x.shape[1], 6), x)
+        return self.head(states)
+
+
 def tensors(*shapes: tuple[int, ...]) -> tuple[Tensor, ...]:
     return tuple(torch.randn(shape) for shape in shapes)
 
@@ -238,5 +274,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "weight_norm": Architecture(WeightNorm, lambda: tensors((2, 7, 9))),
     "lora": Architecture(LowRank, lambda: tensors((2, 13))),
     "gated": Architecture(Gated, lambda: ids(23, 2, 6)),
+    "branches": Architecture(Branches, lambda: tensors((2, 7))),
+    "scanned": Architecture(Scanned, lambda: tensors((4, 2, 5))),
     "tied_head": Architecture(TiedHead, lambda: ids(31, 2, 6)),
 }
