@@ -1,0 +1,257 @@
+"""What a health scan says of the weights: frozen records of per-neuron and per-channel statistics.
+
+All arrays are read-only. Floating statistics (``min``, ``max``, ``mean``, ``l2``, ``max_abs``) are over the finite elements
+and NaN where there are none; what is not finite is counted apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+Units = Literal["stored", "dequantized", "steps"]
+"""What the numbers are: stored as they are; integers made numbers by their scale and zero point; or integers less their
+zero point (0 if there is none) whose scale the graph does not tell."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """One entry per neuron (or per row of a lookup). ``elements``: how many weights each has.
+
+    ``zeros``, ``positive`` (excitatory), ``negative`` (inhibitory) and ``nan`` add up to ``elements``; infinities are
+    positive or negative and counted in ``inf`` too. ``subnormals``: of the stored type, or of float32 where integers are
+    dequantized; they are positive or negative as well.
+    """
+
+    elements: int
+    min: Floats
+    max: Floats
+    mean: Floats
+    l2: Floats
+    max_abs: Floats
+    zeros: Counts
+    subnormals: Counts
+    nan: Counts
+    inf: Counts
+    positive: Counts
+    negative: Counts
+
+    @property
+    def size(self) -> int:
+        """How many neurons."""
+        return int(self.zeros.size)
+
+    @property
+    def dead(self) -> Mask:
+        """Neurons whose weights are all zero."""
+        found: Mask = (self.zeros == self.elements) & (self.elements > 0)
+        return found
+
+    @property
+    def broken(self) -> Mask:
+        """Neurons with a NaN or an infinity."""
+        found: Mask = (self.nan + self.inf) > 0
+        return found
+
+    @property
+    def constant(self) -> Mask:
+        """Neurons whose weights are all the same finite number, other than zero, and more than one."""
+        found: Mask = (self.min == self.max) & (self.max_abs > 0) & ~self.broken & (self.elements > 1)
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Channels:
+    """One entry per presynaptic channel of one weight: what it does to all neurons that read it, kernel taps pooled.
+
+    ``groups``: channels and neurons fall into so many equal runs, each run of neurons reading its own run of channels.
+    Channels are numbered as `graphneurons.wiring` numbers ``Synapses.neurons``. ``elements``: weights per channel.
+    ``l2`` is over the finite ones.
+    """
+
+    elements: int
+    groups: int
+    positive: Counts
+    negative: Counts
+    zeros: Counts
+    l2: Floats
+
+    @property
+    def size(self) -> int:
+        """How many channels."""
+        return int(self.zeros.size)
+
+    @property
+    def silent(self) -> Mask:
+        """Channels all of whose outgoing weights are zero: whatever their neuron says, nobody hears."""
+        found: Mask = (self.zeros == self.elements) & (self.elements > 0)
+        return found
+
+    @property
+    def agreement(self) -> Floats:
+        """Dale consistency: the share of the more frequent sign among a channel's nonzero weights (NaN without any)."""
+        signed = self.positive + self.negative
+        with np.errstate(invalid="ignore"):
+            found: Floats = np.maximum(self.positive, self.negative) / np.where(signed, signed, np.nan)
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightHealth:
+    """One stored tensor where it is used. ``position`` is its place in ``Layer.weights`` (``Lookup.weights``).
+
+    ``neurons`` has one entry per index of the neuron and shared factors of its `WeightUse.axes`, in stored order (for a
+    lookup: per row of the table). ``taps``: kernel taps per channel (1 without a kernel).
+    """
+
+    layer: str
+    position: int
+    name: str
+    dtype: str
+    units: Units
+    taps: int
+    neurons: Statistics
+    channels: Channels
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Duplicates:
+    """Neurons of one layer whose weights are the same up to a factor.
+
+    ``neurons``: their numbers, ascending; neuron ``neurons[i]`` is ``factors[i]`` times neuron ``neurons[0]``, exactly
+    where it is 1 (a copy), else to the rounding of the stored type. ``position``: the weight in which they are, or None
+    if all weights of the layer agree.
+    """
+
+    neurons: Counts
+    factors: Floats
+    position: int | None = None
+
+    @property
+    def copies(self) -> bool:
+        """Whether all of them are exact copies."""
+        return bool((self.factors == 1).all())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerHealth:
+    """All weights of one layer. ``scanned`` is False where some could not be (see `Health.skipped`)."""
+
+    id: str
+    weights: tuple[WeightHealth, ...]
+    duplicates: tuple[Duplicates, ...]
+    scanned: bool
+
+    @cached_property
+    def neurons(self) -> Statistics | None:
+        """The weights of the layer taken together, row by row (an LSTM's ``[W | R]``); None where they do not hold the
+        same neurons."""
+        return combined([weight.neurons for weight in self.weights])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModulatorHealth:
+    """One stored tensor that modulates neurons: ``modulator`` is its id, ``position`` its place in
+    ``Modulator.weights``, ``of`` whose neurons it is aligned with.
+
+    ``nan``, ``inf``, ``zeros``: row-major positions of such elements, at most `MOST_LISTED` of each; how many there are
+    say ``nan_count``, ``inf_count`` and ``zero_count``. ``values``: all elements in row-major order, None beyond
+    `MOST_VALUES`. ``min`` and ``max`` are over the finite ones (NaN without any).
+    """
+
+    modulator: str
+    position: int
+    kind: str
+    of: str | None
+    name: str
+    dtype: str
+    elements: int
+    min: float
+    max: float
+    nan_count: int
+    inf_count: int
+    zero_count: int
+    nan: Counts
+    inf: Counts
+    zeros: Counts
+    values: Floats | None
+
+
+MOST_LISTED = 4096
+MOST_VALUES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A weight whose numbers are not known, and why: ``where`` is the id of its layer, lookup or modulator."""
+
+    where: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Health:
+    """What `scan` found. ``weights`` are those of all layers, in the order of `Analysis.layers`.
+
+    ``duplicates_limited``: layers whose candidates were too many to be compared one by one: they may have more.
+    """
+
+    layers: tuple[LayerHealth, ...]
+    lookups: tuple[WeightHealth, ...]
+    modulators: tuple[ModulatorHealth, ...]
+    skipped: tuple[Skipped, ...]
+    bytes_read: int = 0
+    duplicates_limited: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> tuple[WeightHealth, ...]:
+        return tuple(weight for layer in self.layers for weight in layer.weights)
+
+    @cached_property
+    def layer(self) -> Mapping[str, LayerHealth]:
+        """Layers by id."""
+        return {layer.id: layer for layer in self.layers}
+
+
+def combined(parts: list[Statistics]) -> Statistics | None:
+    """Statistics of neurons whose weights lie in several tensors; None if these do not hold equally many neurons."""
+    if not parts or len({part.size for part in parts}) != 1:
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    finite = [part.elements - part.nan - part.inf for part in parts]
+    total = np.maximum(sum(finite), 1)
+    with np.errstate(invalid="ignore"):
+        mean = sum(np.where(n > 0, part.mean, 0) * n for part, n in zip(parts, finite, strict=True)) / total
+        made = Statistics(
+            sum(part.elements for part in parts),
+            np.fmin.reduce([part.min for part in parts]),
+            np.fmax.reduce([part.max for part in parts]),
+            np.where(sum(finite) > 0, mean, np.nan),
+            _hypot([part.l2 for part in parts]),
+            np.fmax.reduce([part.max_abs for part in parts]),
+            *(sum((getattr(part, name) for part in parts), np.zeros_like(parts[0].zeros)) for name in _COUNTED),
+        )
+    for field in fields(made):
+        if field.name != "elements":
+            getattr(made, field.name).flags.writeable = False
+    return made
+
+
+_COUNTED = ("zeros", "subnormals", "nan", "inf", "positive", "negative")
+
+
+def _hypot(norms: list[Floats]) -> Floats:
+    """The Euclidean norm of parts with these norms; NaN only where all are."""
+    found: Floats = np.where(np.isnan(norms).all(axis=0), np.nan, np.hypot.reduce(np.nan_to_num(norms), axis=0))
+    return found
