@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +14,6 @@ from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
-    from graphneurons.reports.text import View
 
 Format = Literal["text", "json", "csv", "markdown"]
 
@@ -173,7 +171,9 @@ def _rendered(analysis: Analysis, request: Request, on_screen: bool, *, first: b
         from graphneurons.reports.json import dumps
 
         return dumps(analysis)
-    view, colour = _view(request, on_screen)
+    from graphneurons.cli.writing import view_for
+
+    view, colour = view_for(on_screen, request.by, request.depth, request.top, request.everything)
     if request.format == "csv":
         from graphneurons.reports.csv import as_csv
 
@@ -187,13 +187,3 @@ def _rendered(analysis: Analysis, request: Request, on_screen: bool, *, first: b
     from graphneurons.reports.text import lines
 
     return gap + "".join((painted if colour else plain)(lines(analysis, view)))
-
-
-def _view(request: Request, on_screen: bool) -> tuple[View, bool]:
-    from graphneurons.cli.writing import Screen, screen
-    from graphneurons.reports.lines import ASCII, UNICODE
-    from graphneurons.reports.text import View
-
-    shown = screen(sys.stdout) if on_screen else Screen(None, colour=False, unicode=True)
-    glyphs = UNICODE if shown.unicode else ASCII
-    return View(request.by, request.depth, request.top, request.everything, shown.width, glyphs), shown.colour

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {"analyze": "graphneurons.cli.analyze"}
+COMMANDS = {"analyze": "graphneurons.cli.analyze", "wiring": "graphneurons.cli.wiring"}
 """Name of a command -> the module with a function ``command`` that is it."""
 
 
@@ -33,7 +33,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Print the version."
 )
 def commands() -> None:
-    """Says which axis of every weight of a neural network is neurons and which are synapses.
+    """Says which axis of every weight of a neural network is neurons, which are synapses, and who feeds whom.
 
     Reads ONNX files; never runs them.
     """

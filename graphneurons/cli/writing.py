@@ -10,10 +10,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TextIO
+from dataclasses import replace as replaced
+from typing import TYPE_CHECKING, Any, TextIO
 
 from graphneurons.cli.running import BROKEN_PIPE, silence
 from graphneurons.errors import UsageError, printable
+
+if TYPE_CHECKING:
+    from graphneurons.reports.text import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,22 @@ def screen(stream: TextIO | None) -> Screen:
     capable = terminal and os.environ.get("TERM", "") != "dumb"
     colour = (capable or bool(os.environ.get("FORCE_COLOR"))) and not os.environ.get("NO_COLOR")
     try:
-        "×·–├─└│…".encode(getattr(stream, "encoding", None) or "utf-8")
+        "×·–├─└│…←".encode(getattr(stream, "encoding", None) or "utf-8")
         unicode = True
     except (UnicodeError, LookupError):
         unicode = False
     return Screen(width, colour, unicode)
+
+
+def view_for(on_screen: bool, *shape: Any) -> tuple[View, bool]:
+    """How standard output (or, if not ``on_screen``, a file) is written to, and whether in colour. ``shape``: what else
+    a `View` starts with."""
+    from graphneurons.reports.lines import ASCII, UNICODE
+    from graphneurons.reports.text import View
+
+    shown = screen(sys.stdout) if on_screen else Screen(None, colour=False, unicode=True)
+    glyphs = UNICODE if shown.unicode else ASCII
+    return replaced(View(*shape), width=shown.width, glyphs=glyphs), shown.colour
 
 
 def emit(texts: Iterable[str]) -> None:

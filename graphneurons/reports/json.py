@@ -86,13 +86,18 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
 
 def dumps(analysis: Analysis) -> str:
     """`to_json` as text: ASCII only, one record per line, so that two versions of a report compare line by line."""
-    return "".join(_written(to_json(analysis), "")) + "\n"
+    return dumps_record(to_json(analysis))
 
 
 def dumps_many(texts: Iterable[str]) -> str:
     """Several texts made by `dumps` as one: ``{"schema_version": 1, "models": [...]}``."""
     models = ",\n".join(text.rstrip("\n") for text in texts)
     return f'{{\n"schema_version": {SCHEMA_VERSION},\n"models": [\n{models}\n]\n}}\n'
+
+
+def dumps_record(record: dict[str, Any]) -> str:
+    """A dictionary as text, laid out as `dumps` does."""
+    return "".join(_written(record, "")) + "\n"
 
 
 def _written(report: dict[str, Any], indent: str) -> Iterator[str]:

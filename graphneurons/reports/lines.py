@@ -38,10 +38,11 @@ class Glyphs:
     pipe: str
     rule: str
     ellipsis: str
+    arrow: str
 
 
-UNICODE = Glyphs("×", "–", "·", "├─ ", "└─ ", "│  ", "─", "…")
-ASCII = Glyphs("x", "-", "|", "|- ", "`- ", "|  ", "-", "...")
+UNICODE = Glyphs("×", "–", "·", "├─ ", "└─ ", "│  ", "─", "…", "←")
+ASCII = Glyphs("x", "-", "|", "|- ", "`- ", "|  ", "-", "...", "<-")
 
 
 def line(*parts: str | Span) -> Line:

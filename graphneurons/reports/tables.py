@@ -92,5 +92,6 @@ def _folded(cell: Cell, width: int | None) -> list[Line]:
         if measure(part) <= width:
             out.append(part)
         else:
-            out.extend(((piece, style),) for text, style in part for piece in fold(text, width))
+            style = part[0][1] if len(part) == 1 else ""
+            out.extend(((piece, style),) for piece in fold("".join(text for text, _ in part), width))
     return out

@@ -31,7 +31,7 @@ class View:
 
 def lines(analysis: Analysis, view: View = View()) -> Iterator[Line]:
     """The whole report, line by line. No line starts with a name of the file, and every name is escaped."""
-    yield from _title(analysis, view)
+    yield from title(analysis, view)
     yield ()
     body = {"layer": _layers, "scope": _scopes, "op": _ops}[view.by]
     shown_any = False
@@ -43,7 +43,8 @@ def lines(analysis: Analysis, view: View = View()) -> Iterator[Line]:
     yield from summary(analysis, everything=view.everything, width=view.width, glyphs=view.glyphs)
 
 
-def _title(analysis: Analysis, view: View) -> Iterator[Line]:
+def title(analysis: Analysis, view: View) -> Iterator[Line]:
+    """Which file, and who wrote it."""
     info = analysis.model
     opsets = ", ".join(f"{shown(domain, 40)} {version}".strip() for domain, version in info.opsets)
     facts = [
@@ -97,7 +98,7 @@ def _wide(layers: Sequence[Layer], rest: Sum | None, view: View, role_aside: boo
         role = line((role_text(layer), "quiet"))
         ties = [_tie(layer)] if layer.tied_to is not None else []
         name = [line(shown(layer.id)), *ties, *([role] if layer.role and not role_aside else [])]
-        weights = tuple(line(_weight_name(use, layer.id)) for use in layer.weights)
+        weights = tuple(line(weight_name(use, layer.id)) for use in layer.weights)
         shapes = tuple(marked(use, glyphs) for use in layer.weights)
         op = (line(shown(layer.op.type, 40)),)
         numbers = _numbers_of(layer, glyphs, (_units(layer),) if layer.units is not None else ())
@@ -176,7 +177,7 @@ def _details(layer: Layer, view: View) -> Iterator[Line]:
     units = f"{layer.units:,} units" if layer.units is not None else ""
     facts = [shown(layer.op.type, 40), role_text(layer), units, shown(layer.activation or "", 40)]
     op = f" {view.glyphs.dot} ".join(fact for fact in facts if fact)
-    weights = [line(f"{_weight_name(use, layer.id)} ", *marked(use, view.glyphs)) for use in layer.weights]
+    weights = [line(f"{weight_name(use, layer.id)} ", *marked(use, view.glyphs)) for use in layer.weights]
     if len(weights) == 1 and cells(op) + 2 + measure(weights[0]) <= room:
         yield line(MARGIN * 2, (op, "quiet"), "  ", *weights[0])
         return
@@ -186,7 +187,7 @@ def _details(layer: Layer, view: View) -> Iterator[Line]:
         if measure(whole) <= room:
             yield line(MARGIN * 2, *whole)
             continue
-        for piece in fold(_weight_name(use, layer.id), room):
+        for piece in fold(weight_name(use, layer.id), room):
             yield line(MARGIN * 2, piece)
         yield from _shape(use, view, room)
 
@@ -207,7 +208,7 @@ def role_text(layer: Layer) -> str:
     return shown((layer.role or "").replace("+", " + "), 80)
 
 
-def _weight_name(use: WeightUse, layer: str) -> str:
+def weight_name(use: WeightUse, layer: str) -> str:
     """The weight's name, without the layer's where it only repeats it: ``.weight``."""
     name = use.weight.name
     return shown(name[len(layer) :] if name.startswith(f"{layer}.") else name)

@@ -24,7 +24,7 @@ def summary(
 ) -> Iterator[Line]:
     """Totals, lookups, modulators and what is unlabelled; ``everything`` lists each of them."""
     for label, text in facts(analysis, glyphs):
-        yield from _fact(label, text, width)
+        yield from fact(label, text, width)
     if everything and analysis.lookups:
         yield from _listed("lookups", [_lookup(each, glyphs) for each in analysis.lookups], width)
     if everything and analysis.modulators:
@@ -61,7 +61,7 @@ def facts(analysis: Analysis, glyphs: Glyphs = UNICODE) -> Iterator[tuple[str, s
     if analysis.lookups:
         tables = f" {glyphs.dot} ".join(f"{each.rows:,} {glyphs.times} {each.width:,}" for each in analysis.lookups[:4])
         more = f" {glyphs.ellipsis}" if len(analysis.lookups) > 4 else ""
-        yield "lookups", f"{_plural(len(analysis.lookups), 'table')} of rows {glyphs.times} width: {tables}{more}"
+        yield "lookups", f"{plural(len(analysis.lookups), 'table')} of rows {glyphs.times} width: {tables}{more}"
     if analysis.modulators:
         yield "modulators", _modulators(analysis.modulators)
     if totals.synapses >= _COMPARED_FROM:
@@ -81,7 +81,8 @@ def _ratio(part: int, whole: int) -> str:
     return f"{tenths // 10}" if tenths % 10 == 0 else f"{tenths // 10}.{tenths % 10}"
 
 
-def _plural(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
+    """``1 layer``, ``1,000 layers``"""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -92,10 +93,11 @@ def _modulators(modulators: Sequence[Modulator]) -> str:
         for use in each.weights:
             kinds.setdefault(each.kind, {})[use.weight.name, use.part] = elements(use)
     parts = [f"{len(sizes):,} {shown(kind, 40)} ({sum(sizes.values()):,})" for kind, sizes in kinds.items()]
-    return f"{_plural(sum(map(len, kinds.values())), 'weight')}: {', '.join(parts)}"
+    return f"{plural(sum(map(len, kinds.values())), 'weight')}: {', '.join(parts)}"
 
 
-def _fact(label: str, text: str, width: int | None) -> Iterator[Line]:
+def fact(label: str, text: str, width: int | None) -> Iterator[Line]:
+    """A label and what it says, on as many lines as it takes."""
     indent = MARGIN + " " * _LABEL
     pieces = wrap(text, None if width is None else width - len(indent))
     for number, piece in enumerate(pieces):
@@ -138,7 +140,7 @@ def _unlabelled(records: Sequence[Unlabelled], everything: bool, width: int | No
     for each in records:
         reasons.setdefault(each.reason, []).append(each)
     yield ()
-    yield line(MARGIN, ("unlabelled", "bad"), f"  {_plural(len(records), 'weight')}")
+    yield line(MARGIN, ("unlabelled", "bad"), f"  {plural(len(records), 'weight')}")
     for reason, found in reasons.items():
         for piece in wrap(shown(reason, 500), None if width is None else width - len(MARGIN) * 2):
             yield line(MARGIN * 2, (piece, "bad"))

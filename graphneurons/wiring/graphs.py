@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphneurons.wiring.records import Integers, Wiring
+from graphneurons.wiring.segments import owners_of
 
 if TYPE_CHECKING:
     import networkx
@@ -35,35 +36,42 @@ def as_networkx(wiring: Wiring) -> networkx.MultiDiGraph:
 
 def _senders(wiring: Wiring, numbers: Integers) -> list[tuple[str, int]]:
     """(name, how many numbers) of every source in ``numbers``, in order of first appearance."""
-    known = numbers[numbers >= 0]
-    bases = np.array([source.base for source in wiring.sources], dtype=np.int64)
-    owners, first, counts = np.unique(
-        np.searchsorted(bases, known, side="right") - 1, return_index=True, return_counts=True
-    )
+    owners, first, counts = np.unique(owners_of(wiring, numbers), return_index=True, return_counts=True)
     order = np.argsort(first, kind="stable")
-    return [(wiring.sources[int(owners[at])].name, int(counts[at])) for at in order]
+    return [(wiring.sources[int(owners[at])].name, int(counts[at])) for at in order if owners[at] >= 0]
 
 
 def neuron_graph(wiring: Wiring, name: str, neuron: int, up: int = 1, down: int = 1) -> networkx.MultiDiGraph:
     """The neurons that feed neuron ``neuron`` of source ``name``, ``up`` levels back, and those it feeds, ``down``
-    levels on. Nodes are ``(name, index)``; junctions count as a level of their own."""
+    levels on; junctions are a level of their own.
+
+    Nodes are ``(name, index)``, and ``("mixed", 0)`` or ``("unknown: reason", 0)`` where no single neuron sends. Edges
+    have the attributes ``port`` (position in ``Layer.weights``, or of the junction's member) and ``channel``. Layers
+    are dense: two levels of a wide model are millions of edges.
+    """
     from networkx import MultiDiGraph
 
-    from graphneurons.wiring.tracing import feeds, reads
+    from graphneurons.wiring.tracing import feeds, readers, reads, source_of
 
+    source_of(wiring, name, neuron)
     graph = MultiDiGraph()
-    for levels, step, forward in ((up, reads, False), (down, feeds, True)):
+    graph.add_node((name, neuron))
+    among = readers(wiring) if down else {}
+    for levels, forward in ((up, False), (down, True)):
         front = [(name, neuron)]
-        graph.add_node((name, neuron))
         seen = set(front)
         for _ in range(levels):
-            following = []
+            following: list[tuple[str, int]] = []
             for node in front:
-                for other, channel in step(wiring, *node):
-                    edge = (node, other) if forward else (other, node)
-                    graph.add_edge(*edge, channel=channel)
-                    if other not in seen:
-                        seen.add(other)
-                        following.append(other)
+                if node[0] not in wiring.source:
+                    continue
+                for link in feeds(wiring, *node, among) if forward else reads(wiring, *node):
+                    others = [(link.receiver, index) for index in link.receivers] if forward else [link.sender]
+                    for other in others:
+                        edge = (node, other) if forward else (other, node)
+                        graph.add_edge(*edge, port=link.port, channel=link.channel)
+                        if other not in seen:
+                            seen.add(other)
+                            following.append(other)
             front = following
     return graph

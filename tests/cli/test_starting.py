@@ -25,7 +25,16 @@ except SystemExit as end:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["-h"], ["--version"], ["analyze", "--help"], ["analyze", "--nonsense"], ["nonsense"]]
+    "arguments",
+    [
+        ["--help"],
+        ["-h"],
+        ["--version"],
+        ["analyze", "--help"],
+        ["wiring", "--help"],
+        ["analyze", "--nonsense"],
+        ["nonsense"],
+    ],
 )
 def test_help_and_version_import_nothing_heavy(arguments):
     command = [sys.executable, "-c", PROBE, json.dumps(arguments)]
@@ -49,7 +58,7 @@ def test_help_shows_commands_and_examples(process):
     assert "Exit code: 0 if all models were analyzed, 2 if not." in out
 
 
-@pytest.mark.parametrize("arguments", [[], ["analyze"]])
+@pytest.mark.parametrize("arguments", [[], ["analyze"], ["wiring"]])
 def test_nothing_to_do_shows_help_on_stderr(process, arguments):
     ran = process(*arguments)
     assert ran.code == 2

@@ -1,0 +1,107 @@
+"""``graphneurons wiring``: who feeds whom in a model, or around one layer or neuron."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING
+
+import click
+
+from graphneurons.errors import GraphNeuronsError, UsageError
+
+if TYPE_CHECKING:
+    from graphneurons.analysis import Analysis
+
+FARTHEST = 64
+
+
+@click.command("wiring", short_help="Who feeds whom: layers, synapses, junctions.", no_args_is_help=True)
+@click.argument("model", type=click.Path())
+@click.argument("target", required=False, metavar="[LAYER[:NEURON]]")
+@click.option("--up", type=click.IntRange(0, FARTHEST), metavar="N", help="Steps back from LAYER.  [default: 1]")
+@click.option("--down", type=click.IntRange(0, FARTHEST), metavar="N", help="Steps on from LAYER.  [default: 1]")
+@click.option("--json", "as_json", is_flag=True, help="For programs: exact, index by index.")
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
+@click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
+def command(
+    model: str,
+    target: str | None,
+    up: int | None,
+    down: int | None,
+    as_json: bool,
+    output: str | None,
+    shapes: tuple[str, ...],
+    dims: tuple[str, ...],
+) -> int:
+    """Says which upstream neurons feed every synapse, and which layers every neuron feeds.
+
+    Without LAYER: an overview of all layers and junctions. LAYER is a layer's id, the name of its op or of its output,
+    or input:NAME, lookup:ID, junction:ID; LAYER:NEURON is one neuron of it. The model is read, never run.
+
+    \b
+    Examples:
+      graphneurons wiring model.onnx
+      graphneurons wiring model.onnx blocks.3.mlp.fc1 --up 3
+      graphneurons wiring model.onnx blocks.3.mlp.fc1:17 --down 2
+      graphneurons wiring model.onnx --json -o wiring.json
+
+    Exit code: 0, or 2 for any error.
+    """
+    from graphneurons.cli.arguments import parse_dims, parse_shapes
+    from graphneurons.cli.failing import complain, report
+    from graphneurons.cli.writing import check_target, emit, progress, replace
+
+    if target is None and (up is not None or down is not None):
+        raise click.UsageError("--up and --down need a LAYER")
+    try:
+        if output is not None:
+            check_target(output, [model])
+        given, sizes = parse_shapes(shapes), parse_dims(dims)
+    except (GraphNeuronsError, OSError) as error:
+        report(error, "")
+        return 2
+    from graphneurons.cli.analyze import analysis_of
+
+    try:
+        with progress(f"analyzing {model}"):
+            analysis = analysis_of(model, given, sizes)
+            gc.freeze()
+            text = _rendered(analysis, target, 1 if up is None else up, 1 if down is None else down, as_json, output)
+    except Exception as error:
+        report(error, model)
+        return 2
+    finally:
+        gc.unfreeze()
+    for notice in analysis.notices:
+        complain(": ".join(part for part in (model, notice.where, notice.message) if part), "warning")
+    if output is None:
+        emit([text])
+    else:
+        replace(output, text)
+    return 0
+
+
+def _rendered(analysis: Analysis, target: str | None, up: int, down: int, as_json: bool, output: str | None) -> str:
+    from graphneurons.cli.targets import find_target
+    from graphneurons.cli.writing import view_for
+    from graphneurons.reports.around import around, look_around
+    from graphneurons.reports.json import dumps_record
+    from graphneurons.reports.lines import painted, plain
+    from graphneurons.reports.links import around_record, wiring_record
+    from graphneurons.reports.wiring import overview
+
+    if target is None:
+        if as_json:
+            return dumps_record(wiring_record(analysis))
+        view, colour = view_for(output is None)
+        return "".join((painted if colour else plain)(overview(analysis, view)))
+    try:
+        source, neuron = find_target(analysis, target)
+    except UsageError as error:
+        raise UsageError(error.message, file=analysis.model.path, where=error.where) from None
+    seen = look_around(analysis.wiring, source, neuron, up, down)
+    if as_json:
+        return dumps_record(around_record(analysis, seen))
+    view, colour = view_for(output is None)
+    return "".join((painted if colour else plain)(around(analysis, seen, view)))
