@@ -112,10 +112,14 @@ def shown(name: str, make: Maker) -> Case:
     return Case(name, "OK", make, shown=True)
 
 
+def shown_in_a_reason(name: str, make: Maker) -> Case:
+    return Case(name, "W", make, "w1", shown=True)
+
+
 CASES: tuple[Case, ...] = (
     *(shown(f"{what}, everywhere", lambda _, text=text: named(text)) for what, text in TEXTS.items()),
     *(shown(f"{what}, as op type and domain", lambda _, what=what: foreign(TEXTS[what])) for what in SHOWN),
-    *(shown(f"{what}, in a reason", lambda _, what=what: reshaped(TEXTS[what])) for what in SHOWN),
+    *(shown_in_a_reason(f"{what}, in a reason", lambda _, what=what: reshaped(TEXTS[what])) for what in SHOWN),
     *(refused(f"{what}, in an error", lambda _, what=what: broken(TEXTS[what])) for what in SHOWN),
     *(refused(f"{what}, unknown value", lambda _, what=what: missing(TEXTS[what])) for what in SHOWN),
 )
