@@ -93,7 +93,7 @@ class Laboratory:
         for name in self.owner:
             value = self.true[name]
             noise = rng.standard_normal(value.shape) * size_of(value) * spread
-            feeds[name + CUT] = shifted(value, noise) if value.dtype.kind == "f" else value
+            feeds[name + CUT] = shifted(value, noise) if value.dtype.kind in "fiu" and name in self.makers else value
         wanted = [name for node in self.nodes for name in node.output if name]
         found = {**feeds, **run(self.program, self.nodes, self.program.stored.values(), feeds, wanted)}
         if spread and any(not _finite(found[name]) and _finite(self.true[name]) for name in wanted):
@@ -114,6 +114,7 @@ class Laboratory:
 
         ``by``: how far, in units of the usual size of what the source puts out.
         """
+        still = still | self.scales
         key = (source, still, spread)
         trial = self._runs.get(key)
         if trial is None:
@@ -133,17 +134,26 @@ class Laboratory:
             and not any(name in constant for name in node.input[:2])
         ]
 
+    @property
+    def rounds(self) -> bool:
+        """Whether values are rounded to integers on the way: the least change may then move one by a whole step."""
+        return any("Quantize" in node.op_type or "QLinear" in node.op_type for node in self.program.nodes)
+
+    @cached_property
+    def scales(self) -> Still:
+        """The scales of dynamic quantization: one step of one of them makes whole tensors jump."""
+        nodes = self.program.nodes
+        return frozenset((node.output[0], -1) for node in nodes if node.op_type == "DynamicQuantizeLinear")
+
     @cached_property
     def softmaxes(self) -> Still:
-        """What softmax puts out, the scores inside fused attention, and the scales of dynamic quantization."""
+        """What softmax puts out, and the scores inside fused attention."""
         held: set[tuple[str, int]] = set()
         for node in self.program.nodes:
-            if node.op_type in ("Softmax", "LogSoftmax"):
+            if node.op_type in ("Softmax", "LogSoftmax", "QLinearSoftmax"):
                 held.add((node.output[0], -1))
             elif node.op_type in FUSED:
                 held.update((node.output[0], index) for index in (0, 1))
-            elif node.op_type == "DynamicQuantizeLinear":
-                held.add((node.output[0], -1))
         return frozenset(held)
 
     @cached_property
@@ -305,11 +315,13 @@ def _held(node: onnx.NodeProto, still: Still, reached: set[str]) -> onnx.NodePro
 
 
 def size_of(value: Array) -> float:
-    """The usual size of the numbers of ``value``, at least a hundredth of one."""
-    if value.dtype.kind != "f":
-        return 8.0
+    """The usual size of the numbers of ``value``, at least a hundredth of one; of integers, how far they spread."""
     numbers = _numbers(value)
-    return max(float(np.sqrt(np.mean(np.square(numbers)))) if numbers.size else 0.0, 0.01)
+    if not numbers.size:
+        return 0.01
+    if value.dtype.kind != "f":
+        return max(float(numbers.std()), 8.0)
+    return max(float(np.sqrt(np.mean(np.square(numbers)))), 0.01)
 
 
 def shifted(value: Array, by: Floats) -> Array:

@@ -26,6 +26,8 @@ from tests.wiring.flattening import Array, flat
 Weight = tuple[str, int]
 NOTHING = 1e-6
 """Smallest movement, per unit pushed, that counts as one."""
+SLIGHT = 0.05
+"""How much of a named neuron's push an unnamed one's must reach to count where means and deviations are free."""
 STRONGER = 0.98
 """How much of its neighbours' strongest push a claimed neuron's must reach."""
 
@@ -83,8 +85,8 @@ class Judge:
 
     def moves(self, source: str, neuron: int, weight: Weight, synapse: int, still: Still = frozenset()) -> bool:
         """Whether pushing one neuron ever moves one synapse; values it may be asleep at are tried one after another."""
-        for spread in (0.7, 0.0, 3.0, 0.1):
-            for by in (0.5, 4.0, 0.05):
+        for spread in (0.7, 0.0, 3.0, 0.1, 1.5, 1.0, 2.0, 0.3):
+            for by in (0.5, 4.0, 0.05, 20.0):
                 found = self.lab.push(source, [neuron], still, spread, by).get(weight)
                 if found is not None and found.moves[0, synapse] > NOTHING:
                     return True
@@ -168,7 +170,10 @@ class Judge:
             for at, synapse in np.argwhere(~named & (held > NOTHING) & shut):
                 self._unnamed(source, neurons, at, weight, int(synapse), claims[synapse], held)
             others = np.where(named, 0.0, moved)
+            usual = np.where(named, moved, 0.0).max(axis=0)
+            others = np.where(others > usual * SLIGHT, others, 0.0)
             alone = ((others > NOTHING).sum(axis=0) == 1) & ((held <= NOTHING) | named).all(axis=0) & shut
+            alone &= not self.lab.rounds
             for synapse in np.flatnonzero(alone):
                 at = int(others[:, synapse].argmax())
                 if not self._company(source, neurons[at], weight, int(synapse), moved[at, synapse], frozenset()):
