@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.reports.names import shown
 from graphneurons.reports.shapes import MARKS, MEANINGS, marked_text, plain_shape
-from graphneurons.reports.sums import Sum, by_op, by_scope, largest, summed
+from graphneurons.reports.sums import Sum, by_op, by_scope, chosen, summed
 from graphneurons.reports.text import View, role_text
 from graphneurons.reports.totals import facts
 
@@ -62,11 +62,8 @@ def _section(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def _layers(analysis: Analysis, view: View) -> Iterator[str]:
-    chosen: Sequence[Layer] = analysis.layers
-    others: Sequence[Layer] = ()
-    if view.top is not None:
-        chosen, others = largest(analysis.layers, view.top)
-    rows = [row for layer in chosen for row in _rows(layer)]
+    few, others = chosen(analysis.layers, view.top)
+    rows = [row for layer in few for row in _rows(layer)]
     if others:
         rest = summed(f"{len(others):,} other layers", others)
         rows.append((rest.name, "", "", "", "", f"{rest.neurons:,}", "", f"{rest.synapses:,}", ""))
@@ -81,11 +78,11 @@ def _layers(analysis: Analysis, view: View) -> Iterator[str]:
         "= synapses",
         "activation",
     )
-    if not any(layer.role for layer in chosen):
+    if not any(layer.role for layer in few):
         headings, rows = (headings[0], *headings[2:]), [(row[0], *row[2:]) for row in rows]
     yield from _table(headings, rows, numbers=headings[-4:-1])
     yield ""
-    legend = (f"`{MARKS[role]}` {meaning}" for role, meaning in MEANINGS.items() if _used(chosen, role))
+    legend = (f"`{MARKS[role]}` {meaning}" for role, meaning in MEANINGS.items() if _used(few, role))
     yield ", ".join(legend) or "No layers."
     yield ""
 

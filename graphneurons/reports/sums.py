@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from itertools import islice
 from math import prod
 
@@ -11,6 +12,8 @@ from graphneurons.analysis import Analysis, Layer, OpRef, WeightUse
 
 DEEPEST = 64
 MOST_LINES = 32
+MOST_LAYERS = 10_000
+FEW_LAYERS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,28 @@ def by_op(analysis: Analysis) -> list[Sum]:
     return sorted(sums, key=lambda each: (-each.synapses, -each.parameters, each.name))
 
 
+def chosen(layers: Sequence[Layer], top: int | None) -> tuple[Sequence[Layer], Sequence[Layer]]:
+    """The layers a person is shown one by one, and those that are summed up: all and none, unless there are more than
+    `MOST_LAYERS`; with ``top``, the so many largest."""
+    if top is None:
+        if len(layers) <= MOST_LAYERS:
+            return layers, ()
+        top = FEW_LAYERS
+    return largest(layers, top)
+
+
 def largest(layers: Iterable[Layer], count: int) -> tuple[list[Layer], list[Layer]]:
     """The ``count`` layers with most synapses, largest first, and all others. Tied layers are among the others."""
-    ranked = sorted(layers, key=lambda layer: (layer.tied_to is not None, -layer.synapses))
-    return ranked[:count], ranked[count:]
+    every = list(layers)
+    if len(every) <= count:
+        return sorted(every, key=_rank), []
+    first = nsmallest(count, range(len(every)), key=lambda index: (*_rank(every[index]), index))
+    kept = set(first)
+    return [every[index] for index in first], [layer for index, layer in enumerate(every) if index not in kept]
+
+
+def _rank(layer: Layer) -> tuple[bool, int]:
+    return layer.tied_to is not None, -layer.synapses
 
 
 def summed(name: str, layers: Iterable[Layer]) -> Sum:

@@ -10,7 +10,7 @@ from graphneurons.analysis import Analysis, Layer, WeightUse
 from graphneurons.reports.lines import UNICODE, Glyphs, Line, Span, line, measure
 from graphneurons.reports.names import cells, fold, shown, wrap
 from graphneurons.reports.shapes import MARKS, MEANINGS, marked
-from graphneurons.reports.sums import Sum, by_op, by_scope, largest, summed
+from graphneurons.reports.sums import Sum, by_op, by_scope, chosen, summed
 from graphneurons.reports.tables import MARGIN, Cell, Column, Row, table
 from graphneurons.reports.totals import summary
 
@@ -67,18 +67,19 @@ def title(analysis: Analysis, view: View) -> Iterator[Line]:
 def _layers(analysis: Analysis, view: View) -> Iterator[Line]:
     if not analysis.layers:
         return
-    chosen: Sequence[Layer] = analysis.layers
-    others: Sequence[Layer] = ()
-    if view.top is not None:
-        chosen, others = largest(analysis.layers, view.top)
+    few, others = chosen(analysis.layers, view.top)
     rest = summed(f"{len(others):,} other layers", others) if others else None
     yield from (
-        _wide(chosen, rest, view, True)
-        or _wide(chosen, rest, view, False)
-        or _medium(chosen, rest, view)
-        or _narrow(chosen, rest, view)
+        _wide(few, rest, view, True)
+        or _wide(few, rest, view, False)
+        or _medium(few, rest, view)
+        or _narrow(few, rest, view)
     )
-    yield from _legend(chosen, view)
+    if others and view.top is None:
+        note = f"(--top {len(analysis.layers)} shows all of them, --format csv has a row for each)"
+        for piece in wrap(note, None if view.width is None else view.width - len(MARGIN)):
+            yield line(MARGIN, (piece, "quiet"))
+    yield from _legend(few, view)
 
 
 def _wide(layers: Sequence[Layer], rest: Sum | None, view: View, role_aside: bool) -> list[Line] | None:

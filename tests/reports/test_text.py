@@ -6,6 +6,7 @@ import unicodedata
 import pytest
 
 from graphneurons.reports.lines import ASCII, UNICODE, Line, measure, painted, plain
+from graphneurons.reports.markdown import as_markdown
 from graphneurons.reports.text import View, lines
 from graphneurons.reports.totals import percent
 from tests.sample_analyses import analysis, bias, hostile, layer, mixture, transformer, use
@@ -115,6 +116,18 @@ def test_top_sums_the_rest():
 
 def test_top_that_covers_everything_has_no_rest():
     assert "other layers" not in text(transformer(1), top=50)
+
+
+def test_a_model_of_very_many_layers_shows_the_largest():
+    layers = tuple(layer(f"l{i}", "Gemm", "linear", 2, i, use(f"w{i}", "2n", f"{i}s")) for i in range(10_001))
+    out = text(analysis("m.onnx", layers), width=100)
+    assert "l10000 " in out
+    assert "l9900 " not in out
+    assert "9,901 other layers" in out
+    assert "(--top 10001 shows all of them, --format csv has a row for each)" in out
+    assert "l9900 " in text(analysis("m.onnx", layers), top=10_001)
+    assert "other layers" not in text(analysis("m.onnx", layers[:10_000]))
+    assert "9,901 other layers" in as_markdown(analysis("m.onnx", layers))
 
 
 def test_by_op_top_sums_the_rest():
