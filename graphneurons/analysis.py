@@ -11,6 +11,8 @@ from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph, ModelInfo, Notice, WeightRef
 
 if TYPE_CHECKING:
+    from graphneurons.axes.resolving import Resolution
+    from graphneurons.wiring.group_records import Group
     from graphneurons.wiring.records import Wiring
 
 Role = Literal["neuron", "synapse", "shared", "lookup", "mixed"]
@@ -159,6 +161,14 @@ class Analysis:
     notices: tuple[Notice, ...]
     graph: ModelGraph = field(repr=False, compare=False)
     wiring: Wiring = field(default_factory=_no_wiring, repr=False, compare=False)
+    resolution: Resolution | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Which axes of which weights share one index and are cut together, computed when first asked for."""
+        from graphneurons.wiring.groups import coupled_groups
+
+        return coupled_groups(self)
 
     def layer(self, name: str) -> Layer:
         """The layer with this id. Raises `UsageError` that lists ids like it."""

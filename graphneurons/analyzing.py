@@ -46,6 +46,7 @@ def analyze(
     return replace(
         analysis,
         wiring=wiring,
+        resolution=resolution,
         layers=tuple(replace(layer, role=played.get(layer.id)) for layer in analysis.layers),
         modulators=tuple(
             _aligned(modulator, _modulated(wiring, ride, item), wiring, resolution)

@@ -1,0 +1,445 @@
+"""The walk that ties slots: op by op, which axes of what it reads and makes are the same index by index.
+
+What a rule's factors say is proved numerically for every op (permuting a factor wherever it appears commutes with it);
+factors whose order means something (kernel taps, gates, tokens of a causal mask) cannot be cut, and neither can anything
+that meets an op whose meaning is not known. Constant ops are walked like all others, so stored tensors are followed
+through transposes, dequantization and slices by the same few functions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding, Factors
+from graphneurons.axes.notation import Rule
+from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown
+from graphneurons.axes.rules.site import NoRule, Shape
+from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.relaying import relay
+from graphneurons.wiring.slots import Ledger, Slots
+
+State = list["Slots | None"]
+"""The slots of a value, axis by axis; None for an axis of a stored tensor that nothing has read yet."""
+
+_WINDOWED = frozenset({"conv", "conv_transpose", "pool", "resize"})
+_WINDOW = re.compile(r"[stk]\d*$")
+_ORDERED = frozenset({"gate", "qkv", "kv", "part", "half", "pack", "packed", "bytes"})
+"""Factors whose order means something wherever they appear."""
+_ORDERED_IN: Mapping[str, frozenset[str]] = {
+    "recurrent": frozenset({"b", "d", "p", "t"}),
+    "attention": frozenset({"b", "t", "m", "n", "all", "v"}),
+}
+_ANY_ORDER = ("Reduce", "Global", "QLinearReduce", "QLinearGlobal", "Einsum")
+_SUMMED = frozenset({"sum", "mean", "amax", "amin", "prod", "norm", "logsumexp", "max", "min", "einsum"})
+_READ_FOR_SHAPE = re.compile(
+    r"Shape|Size|ConstantOfShape|Range|EyeLike|Random\w+|SequenceLength|OptionalHasElement|Constant|Iteration|Entry"
+)
+_MOST_AXES = 64
+
+
+@dataclass
+class Coupling:
+    """What a walk knows: ``ledger`` of slots, and ``states``: value name -> slots of its axes."""
+
+    resolution: Resolution
+    ledger: Ledger = field(default_factory=Ledger)
+    states: dict[str, State] = field(default_factory=dict)
+
+    def state(self, name: str) -> State | None:
+        """The slots of value ``name``; None where its shape is not known."""
+        found = self.states.get(name)
+        if found is None:
+            shape = self.resolution.shapes.get(name)
+            if shape is None or len(shape) > _MOST_AXES:
+                return None
+            if name in self.resolution.graph.weights:
+                found = [None if size > 1 else self.single for size in shape]
+            else:
+                found = [self.ledger.code("made by an op that is not followed")] * len(shape)
+            self.states[name] = found
+        return found
+
+    @property
+    def single(self) -> int:
+        return self.ledger.code("an axis of size one")
+
+    def slots(self, name: str, axis: int) -> Slots:
+        """The slots of one axis, made where nothing has read it yet."""
+        state = self.states[name]
+        found = state[axis]
+        if found is None:
+            found = state[axis] = self.made(self.resolution.shapes[name][axis])
+        return found
+
+    def made(self, size: int) -> Slots:
+        try:
+            return self.ledger.fresh(size)
+        except planes.TooLargeError as error:
+            return self.ledger.code(str(error))
+
+    def fix(self, name: str, reason: str) -> None:
+        """Nothing of value ``name`` can be cut. Axes that nothing has read stay unread."""
+        for found in self.states.get(name, ()):
+            if found is not None:
+                self.ledger.fix(found, self.ledger.code(reason))
+
+    def put(self, name: str, made: Sequence[Slots]) -> None:
+        """What an op makes, where it fits the shape that the value has."""
+        shape = self.resolution.shapes.get(name)
+        if shape is None or len(shape) != len(made):
+            for found in made:
+                self.ledger.fix(found, self.ledger.code(f"{name!r} has a shape that is not known"))
+            return
+        state: State = []
+        for found, size in zip(made, shape, strict=True):
+            if isinstance(found, int) or found.size == size:
+                state.append(found)
+            else:
+                code = self.ledger.code(f"{name!r} has another shape than the file declares")
+                self.ledger.fix(found, code)
+                state.append(code)
+        self.states[name] = state
+
+
+def couple(resolution: Resolution) -> Coupling:
+    """Walks the whole graph once; cost is linear in it and in the sizes of its axes."""
+    walk = Coupling(resolution)
+    graph = resolution.graph
+    for value in graph.inputs:
+        _entry(walk, value.name)
+    for number, op in enumerate(graph.ops):
+        step = resolution.steps[op.name]
+        try:
+            _WALKS[type(step)](walk, op, step)
+        except (NoRule, planes.TooLargeError) as error:
+            _stop(walk, op, f"{op.qualified} {op.name!r}: {error}")
+        for index, name in enumerate(op.inputs):
+            for axis, found in enumerate(walk.states.get(name, ())):
+                if found is not None:
+                    walk.ledger.note(found, (number * 64 + index) * 64 + axis)
+    for op in graph.ops:
+        feedback = op.attributes.get("feedback")
+        if op.domain == CONTROL and op.type == "Carry" and isinstance(feedback, str) and feedback:
+            _same(walk, op, [op.output, feedback])
+    for name in graph.outputs:
+        if walk.state(name) is not None:
+            for axis in range(len(walk.states[name])):
+                walk.slots(name, axis)
+            walk.fix(name, f"output {name!r} of the model")
+    return walk
+
+
+def _entry(walk: Coupling, name: str) -> None:
+    shape = walk.resolution.shapes.get(name)
+    if shape is not None:
+        walk.states[name] = [
+            walk.ledger.code(f"input {name!r} of the model, axis {axis}", entry=True) if size > 1 else walk.single
+            for axis, size in enumerate(shape)
+        ]
+
+
+def _stop(walk: Coupling, op: Op, reason: str) -> None:
+    for name in op.inputs:
+        if name and walk.state(name) is not None:
+            walk.fix(name, reason)
+    code = walk.ledger.code(reason)
+    for name in op.outputs:
+        shape = walk.resolution.shapes.get(name)
+        if name and shape is not None and len(shape) <= _MOST_AXES:
+            walk.states[name] = [code] * len(shape)
+
+
+def _same(walk: Coupling, op: Op, names: Sequence[str]) -> None:
+    """Values of one shape, axis by axis."""
+    shapes = [walk.resolution.shapes.get(name) for name in names]
+    if any(shape is None or shape != shapes[0] or walk.state(name) is None for shape, name in zip(shapes, names, strict=True)):
+        for name in names:
+            walk.fix(name, f"{op.qualified} {op.name!r}: a state whose shape is not known or changes")
+        return
+    for axis, size in enumerate(shapes[0] or ()):
+        if size > 1:
+            _tied(walk, [(name, axis) for name in names], size)
+
+
+def _tied(walk: Coupling, axes: Sequence[tuple[str, int]], size: int, start: Slots | None = None) -> Slots:
+    """Ties axes that are the same index by index; those nothing has read yet become that index."""
+    common = start
+    for name, axis in axes:
+        found = walk.states[name][axis]
+        if found is not None:
+            common = found if common is None else walk.ledger.tie(common, found)
+    if common is None:
+        common = walk.made(size)
+    for name, axis in axes:
+        if walk.states[name][axis] is None:
+            # An axis of a stored tensor keeps slots of its own even where it cannot be cut, so that it is reported.
+            walk.states[name][axis] = walk.ledger.of_entry(common, size) if isinstance(common, int) else common
+    return common
+
+
+def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
+    """Operands that broadcast as numpy does."""
+    names = [name for name in op.inputs if name]
+    marked = [op.inputs[i] for i, p in enumerate(step.operands) if p.mark == "_" and i < len(op.inputs) and op.inputs[i]]
+    used = [name for name in names if name not in marked]
+    shape = walk.resolution.shapes.get(op.output)
+    if shape is None or not used or any(walk.state(name) is None for name in used):
+        _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of what it reads or makes is not known")
+        return
+    made: list[Slots] = []
+    for axis, size in enumerate(shape):
+        here = []
+        for name in used:
+            own = walk.resolution.shapes[name]
+            at = axis - (len(shape) - len(own))
+            if at >= 0 and own[at] == size:
+                here.append((name, at))
+        made.append(walk.single if size <= 1 or not here else _tied(walk, here, size))
+    if op.type in ("Trilu", "triu", "tril"):
+        for found in made[-2:]:
+            walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r} keeps a triangle"))
+    _ignored(walk, op, marked, {}, {})
+    for name in op.outputs:
+        if name:
+            walk.put(name, made)
+
+
+def _ignored(
+    walk: Coupling, op: Op, names: Sequence[str], env: Mapping[str, Slots], sizes: Mapping[str, int]
+) -> None:
+    """Operands a rule says nothing of: they cannot be cut, and neither can factors that may lie along them."""
+    code = walk.ledger.code(f"{op.qualified} {op.name!r}: may lie along an operand whose axes are not followed")
+    for name in names:
+        if walk.state(name) is not None:
+            walk.fix(name, f"{op.qualified} {op.name!r}: read in a way that is not followed")
+        shape = walk.resolution.shapes.get(name)
+        if name in walk.resolution.values or (name in walk.resolution.constants and shape is not None and len(shape) < 2):
+            continue
+        for factor, found in env.items():
+            size = sizes.get(factor, 0)
+            if size > 1 and (shape is None or any(length > 1 and length % size == 0 for length in _aligned(op, shape))):
+                walk.ledger.fix(found, code)
+
+
+def _aligned(op: Op, shape: Shape) -> Shape:
+    """The axes of an operand that factors may lie along. What attention is given beside its operands has batch, heads,
+    tokens and width (a cache) or batch, heads, queries and keys (a bias), or is a mask of tokens."""
+    if "Attention" not in op.type:
+        return shape
+    return (shape[-3], shape[-1]) if len(shape) > 3 else ()
+
+
+def _bound(walk: Coupling, op: Op, step: Binding) -> None:
+    rule = step.rule
+    names = [op.inputs[index] if index < len(op.inputs) else "" for index in range(len(rule.operands))]
+    ignored = [name for name, pattern in zip(names, rule.operands, strict=True) if name and pattern.mark == "_"]
+    ignored += [name for name in op.inputs[len(names) :] if name]
+    places: list[tuple[str, int, Factors]] = []
+    for name, axes in zip(names, step.operands, strict=True):
+        if not name or name in ignored:
+            continue
+        if axes is None or walk.state(name) is None:
+            _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of {name!r} is not known")
+            return
+        places.extend((name, axis, _large(factors, step.sizes)) for axis, factors in enumerate(axes))
+    places = [(name, axis, factors) for name, axis, factors in places if factors]
+    env = _factors(walk, op, step, places)
+    products = _products(walk, op, step, places, env)
+    _ignored(walk, op, ignored, {**env, **{" ".join(k): v for k, v in products.items()}}, _with_products(step, products))
+    unmade = walk.ledger.code(f"{op.qualified} {op.name!r}: positions it makes")
+    for index, name in enumerate(op.outputs):
+        result = step.results[index] if index < len(step.results) else None
+        if not name:
+            continue
+        if result is None:
+            shape = walk.resolution.shapes.get(name)
+            if shape is not None and len(shape) <= _MOST_AXES:
+                walk.states[name] = [unmade] * len(shape)
+            continue
+        made: list[Slots] = []
+        for axis in result:
+            factors = _large(axis, step.sizes)
+            if not factors:
+                made.append(walk.single)
+            elif len(factors) == 1:
+                made.append(env.get(factors[0], unmade))
+            elif factors in products:
+                made.append(products[factors])
+            else:
+                children = [env.get(factor, unmade) for factor in factors]
+                known = all(factor in step.sizes for factor in factors)
+                made.append(
+                    walk.ledger.product(op.name, children, [step.sizes[factor] for factor in factors]) if known else unmade
+                )
+        walk.put(name, made)
+
+
+def _with_products(step: Binding, products: Mapping[Factors, Slots]) -> dict[str, int]:
+    sizes = dict(step.sizes)
+    for factors in products:
+        size = 1
+        for factor in factors:
+            size *= step.sizes[factor]
+        sizes[" ".join(factors)] = size
+    return sizes
+
+
+def _large(factors: Factors, sizes: Mapping[str, int]) -> Factors:
+    return tuple(factor for factor in factors if sizes.get(factor, 2) > 1)
+
+
+def _factors(
+    walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]
+) -> dict[str, Slots]:
+    """The slots of every factor that is an axis of its own, and of those that cannot be cut."""
+    env: dict[str, Slots] = {}
+    for factor, reason in _unmovable(op, step, places).items():
+        env[factor] = walk.ledger.code(f"{op.qualified} {op.name!r}: {reason}")
+    along: dict[str, list[tuple[str, int]]] = {}
+    for name, axis, factors in places:
+        if len(factors) == 1:
+            along.setdefault(_alias(step, factors[0]), []).append((name, axis))
+    for factor, axes in along.items():
+        size = step.sizes[factor] if factor in step.sizes else walk.resolution.shapes[axes[0][0]][axes[0][1]]
+        start = env.get(factor)
+        if start is not None and all(walk.states[name][axis] is None for name, axis in axes):
+            continue
+        env[factor] = _tied(walk, [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start)
+    return env
+
+
+def _alias(step: Binding, factor: str) -> str:
+    """The units ``u`` that a recurrent op reads from its own state are the units ``h`` it sends."""
+    same = step.rule.kind == "recurrent" and factor == "u" and step.sizes.get("u") == step.sizes.get("h")
+    return "h" if same else factor
+
+
+def _unmovable(op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]) -> dict[str, str]:
+    """Factors whose indices cannot be cut or exchanged, with the reason."""
+    kind = step.rule.kind
+    sums = {name for result in step.sums for axis in result or () for name in axis}
+    results = {name for result in step.results for axis in result or () for name in axis}
+    made = sums | results
+    carriers: dict[str, int] = {}
+    for factor in (factor for name, _, factors in places for factor in factors):
+        carriers[_alias(step, factor)] = carriers.get(_alias(step, factor), 0) + 1
+    found: dict[str, str] = {}
+    for factor in dict.fromkeys([*carriers, *made]):
+        if (kind in _WINDOWED and (_WINDOW.match(factor) or factor == "n")) or (kind == "pool" and factor.startswith("k")):
+            found[factor] = "positions and kernel taps"
+        elif factor in _ORDERED or factor in _ORDERED_IN.get(kind, ()):
+            found[factor] = f"the order along {factor} means something"
+        elif kind == "experts" or step.packed is not None and factor != "o":
+            found[factor] = "packed into bytes or into experts"
+        elif factor in step.picked:
+            found[factor] = "rows picked by an index"
+        elif factor in step.mixed and (kind not in ("softmax", "normalisation") or "LRN" in op.type or "response" in op.type):
+            found[factor] = "mixed in an order that means something"
+        elif kind == "attention" and factor in ("d", "e") and _turns(op):
+            found[factor] = "turned in pairs by a rotary embedding inside"
+        elif factor in sums and factor not in results:
+            found[factor] = "used up inside the op"
+        elif factor in carriers and factor not in made and carriers[factor] == 1 and not _any_order(op, kind):
+            found[factor] = "reduced in an order that may mean something"
+    return found
+
+
+def _turns(op: Op) -> bool:
+    return any("rotary" in name and value for name, value in op.attributes.items())
+
+
+def _any_order(op: Op, kind: str) -> bool:
+    """Whether what the op reduces may come in any order."""
+    if kind == "normalisation":
+        return True
+    return kind == "reduce" and (op.type.startswith(_ANY_ORDER) or op.type in _SUMMED)
+
+
+def _products(
+    walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]], env: dict[str, Slots]
+) -> dict[Factors, Slots]:
+    """The slots of axes that are products of factors. Factors that are never apart stay together."""
+    axes: dict[Factors, list[tuple[str, int]]] = {}
+    for name, axis, factors in places:
+        if len(factors) > 1:
+            axes.setdefault(tuple(_alias(step, factor) for factor in factors), []).append((name, axis))
+    results = {tuple(_large(axis, step.sizes)) for result in (*step.sums, *step.results) for axis in result or ()}
+    whole = {item for item in (*axes, *results) if len(item) > 1}
+    found: dict[Factors, Slots] = {}
+    for factors, carriers in axes.items():
+        if any(factor not in step.sizes for factor in factors):
+            for name, axis in carriers:
+                walk.ledger.fix(walk.slots(name, axis), walk.ledger.code(f"{op.qualified} {op.name!r}: a product of unknown sizes"))
+            found[factors] = walk.ledger.code(f"{op.qualified} {op.name!r}: a product of unknown sizes")
+            continue
+        sizes = [step.sizes[factor] for factor in factors]
+        alone = all(
+            factor not in env and (factor,) not in results and not any(factor in other for other in whole if other != factors)
+            for factor in factors
+        )
+        unread = [item for item in carriers if walk.states[item[0]][item[1]] is None]
+        read = [item for item in carriers if walk.states[item[0]][item[1]] is not None]
+        total = 1
+        for size in sizes:
+            total *= size
+        if alone:
+            found[factors] = _tied(walk, carriers, total)
+            continue
+        for name, axis in read:
+            parent = walk.slots(name, axis)
+            if isinstance(parent, int):
+                for factor in factors:
+                    env[factor] = parent if factor not in env else walk.ledger.tie(env[factor], parent)
+                continue
+            children = walk.ledger.apart(op.name, parent, sizes, [env.get(factor) for factor in factors])
+            env.update(zip(factors, children, strict=True))
+        if unread:
+            for factor, size in zip(factors, sizes, strict=True):
+                if factor not in env:
+                    env[factor] = walk.made(size)
+            common = walk.ledger.product(op.name, [env[factor] for factor in factors], sizes)
+            for name, axis in unread:
+                walk.states[name][axis] = walk.ledger.of_entry(common, total) if isinstance(common, int) else common
+    return found
+
+
+def _layout(walk: Coupling, op: Op, step: Layout) -> None:
+    relay(walk, op)
+
+
+def _featureless(walk: Coupling, op: Op, step: Featureless) -> None:
+    if op.domain == CONTROL and op.type == "Entry":
+        _entry(walk, op.output)
+        return
+    if not _READ_FOR_SHAPE.fullmatch(op.type) and not (op.domain and op.domain == "aten"):
+        for name in op.inputs:
+            if name and walk.state(name) is not None:
+                walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")
+    code = walk.ledger.code(f"{op.qualified} {op.name!r}: what it makes follows from shapes")
+    for name in op.outputs:
+        shape: Shape | None = walk.resolution.shapes.get(name)
+        if name and shape is not None and len(shape) <= _MOST_AXES:
+            walk.states[name] = [code] * len(shape)
+
+
+def _unknown(walk: Coupling, op: Op, step: Unknown) -> None:
+    for name in op.inputs:
+        if name and walk.state(name) is not None:
+            for axis in range(len(walk.states[name])):
+                walk.slots(name, axis)
+    _stop(walk, op, f"{op.qualified} {op.name!r}: {step.reason}")
+
+
+_WALKS: Mapping[type, Callable[[Coupling, Op, Any], None]] = {
+    Rule: _elementwise,
+    Binding: _bound,
+    Layout: _layout,
+    Featureless: _featureless,
+    Unknown: _unknown,
+}
+
+__all__ = ["Coupling", "couple"]

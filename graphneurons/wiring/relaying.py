@@ -1,0 +1,312 @@
+"""Slots through layout ops: the op is run on the positions along each axis, and where they land tells what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graphneurons.axes import planes
+from graphneurons.axes.layouts import LAYOUTS
+from graphneurons.axes.planes import NOBODY, Plane
+from graphneurons.axes.resolving import payload
+from graphneurons.axes.rules.site import NoRule
+from graphneurons.graph import Op
+from graphneurons.wiring.records import Integers
+from graphneurons.wiring.slots import Slots
+
+if TYPE_CHECKING:
+    from graphneurons.wiring.coupling import Coupling
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """One axis of what the op moves: its slots per operand, and where its positions lie in the result."""
+
+    slots: tuple[Slots, ...]
+    landed: Plane
+
+    @property
+    def is_cuttable(self) -> bool:
+        return not all(isinstance(found, int) for found in self.slots)
+
+    @property
+    def code(self) -> int:
+        return next(found for found in self.slots if isinstance(found, int))
+
+    def spread(self) -> tuple[int, ...]:
+        """The axes of the result along which its positions vary."""
+        return tuple(axis for axis, size in enumerate(self.landed.data.shape) if size > 1)
+
+
+def relay(walk: Coupling, op: Op) -> None:
+    """Ties the axes of what a layout op makes to those of what it moves."""
+    carried = payload(op)
+    for index, name in enumerate(op.inputs):
+        if name and index not in carried and walk.state(name) is not None:
+            walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")
+    names = [op.inputs[index] for index in carried if op.inputs[index]]
+    if not names or any(walk.state(name) is None for name in names):
+        raise NoRule("the shape of what it moves is not known")
+    if walk.ledger.are_dull([found for name in names for found in walk.states[name]]):
+        code = next((found for found in walk.states[names[0]] if isinstance(found, int)), walk.single)
+        for name in op.outputs:
+            shape = walk.resolution.shapes.get(name)
+            if name and shape is not None:
+                walk.states[name] = [code] * len(shape)
+        return
+    for name in names:
+        for axis in range(len(walk.states[name])):
+            walk.slots(name, axis)
+    shapes = [walk.resolution.shapes[name] for name in names]
+    if len({len(shape) for shape in shapes}) > 1:
+        raise NoRule("what it moves has different numbers of axes")
+    owner = _owners(walk, op, carried, len(names)) if len(names) > 1 else None
+    moved: list[list[_Axis]] = [[] for _ in op.outputs]
+    for axis in range(len(shapes[0])):
+        slots = tuple(walk.states[name][axis] for name in names)
+        if all(shape[axis] == 1 for shape in shapes):
+            continue
+        known = tuple(walk.single if found is None else found for found in slots)
+        try:
+            landed = _run(walk, op, carried, axis)
+        except NoRule as error:
+            for found in known:
+                walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r}: {error}"))
+            continue
+        for number, plane in enumerate(landed[: len(moved)]):
+            moved[number].append(_Axis(known, plane))
+    for number, name in enumerate(op.outputs):
+        if name:
+            _place(walk, op, name, moved[number], owner[number] if owner is not None else None)
+
+
+def _run(walk: Coupling, op: Op, carried: Sequence[int], axis: int) -> list[Plane]:
+    """Where the positions along ``axis`` of everything the op moves land."""
+    given: list[Plane | None] = [None] * len(op.inputs)
+    for index in carried:
+        if op.inputs[index]:
+            given[index] = planes.along(walk.resolution.shapes[op.inputs[index]], axis)
+    return list(LAYOUTS[op.type](walk.resolution.site(op), given, None))
+
+
+def _owners(walk: Coupling, op: Op, carried: Sequence[int], count: int) -> list[Plane]:
+    """Which of several operands stands at every place of the results."""
+    given: list[Plane | None] = [None] * len(op.inputs)
+    for number, index in enumerate(index for index in carried if op.inputs[index]):
+        given[index] = planes.constant(walk.resolution.shapes[op.inputs[index]], number)
+    return list(LAYOUTS[op.type](walk.resolution.site(op), given, NOBODY))
+
+
+def _place(walk: Coupling, op: Op, name: str, axes: Sequence[_Axis], owner: Plane | None) -> None:
+    """The slots of output ``name``."""
+    shape = walk.resolution.shapes.get(name)
+    ledger = walk.ledger
+    if shape is None or any(axis.landed.shape != shape for axis in axes):
+        for axis in axes:
+            for found in axis.slots:
+                ledger.fix(found, ledger.code(f"{op.qualified} {op.name!r}: the shape of what it makes is not known"))
+        if shape is not None:
+            walk.states[name] = [ledger.code(f"made by {op.qualified} {op.name!r}")] * len(shape)
+        return
+    made: list[Slots | None] = [None if size > 1 else walk.single for size in shape]
+    split = [at for at, size in enumerate(owner.data.shape) if size > 1] if owner is not None else []
+    if len(split) > 1 or 0 in shape:
+        _give_up(walk, op, axes, made, range(len(shape)), "joins what it moves in more than one direction")
+    for group, spread in _components(axes):
+        _relate(walk, op, [axes[at] for at in group], spread, made, shape, (split[0], owner) if split and owner else None)
+    unmade = ledger.code(f"{op.qualified} {op.name!r}: places it makes")
+    walk.states[name] = [unmade if found is None else found for found in made]
+
+
+def _components(axes: Sequence[_Axis]) -> list[tuple[list[int], list[int]]]:
+    """Axes that share axes of the result, with those: (axes, axes of the result)."""
+    found: list[tuple[list[int], list[int]]] = []
+    for at, axis in enumerate(axes):
+        group, spread = [at], set(axis.spread())
+        rest = []
+        for others, reached in found:
+            if spread & set(reached):
+                group, spread = others + group, spread | set(reached)
+            else:
+                rest.append((others, reached))
+        found = [*rest, (group, sorted(spread))]
+    return found
+
+
+def _relate(
+    walk: Coupling,
+    op: Op,
+    axes: Sequence[_Axis],
+    spread: Sequence[int],
+    made: list[Slots | None],
+    shape: tuple[int, ...],
+    split: tuple[int, Plane] | None,
+) -> None:
+    ledger = walk.ledger
+    movable = [axis for axis in axes if axis.is_cuttable]
+    if not movable:
+        alone = len(axes) == len(spread) == 1 and _is_whole(axes[0])
+        for out in spread:
+            made[out] = axes[0].code if alone else walk.ledger.derived(axes[0].code, f"{op.output} {out}")
+        return
+    if not spread:
+        for axis in movable:
+            _picked(walk, op, axis)
+        return
+    if len(spread) == 1 and len(axes) == 1:
+        made[spread[0]] = _passed(walk, op, axes[0], spread[0], split)
+        return
+    if split is not None and split[0] in spread:
+        _give_up(walk, op, movable, made, spread, "joins an axis that it takes apart")
+        return
+    one = [_joined(walk, axis) for axis in movable]
+    held = {out for axis in axes if not axis.is_cuttable for out in axis.spread()}
+    free = [out for out in spread if out not in held]
+    if len(spread) == 1:
+        made[spread[0]] = _merged(walk, op, movable, one, shape[spread[0]])
+        return
+    for out in spread:
+        if out in held:
+            code = next(axis.code for axis in axes if not axis.is_cuttable and out in axis.spread())
+            made[out] = code if made[out] is None else made[out]
+    if len(movable) > 1 or not free:
+        _give_up(walk, op, movable, made, spread, "regroups several axes at once")
+        return
+    _split(walk, op, movable[0], one[0], free, made, shape)
+
+
+def _give_up(
+    walk: Coupling, op: Op, axes: Sequence[_Axis], made: list[Slots | None], spread: Sequence[int], why: str
+) -> None:
+    code = walk.ledger.code(f"{op.qualified} {op.name!r} {why}")
+    for axis in axes:
+        for found in axis.slots:
+            walk.ledger.fix(found, code)
+    for out in spread:
+        made[out] = code if made[out] is None else made[out]
+
+
+def _joined(walk: Coupling, axis: _Axis) -> Slots:
+    """The slots of an axis that all operands share."""
+    first = axis.slots[0]
+    for other in axis.slots[1:]:
+        first = walk.ledger.tie(first, other)
+    return first
+
+
+def _picked(walk: Coupling, op: Op, axis: _Axis) -> None:
+    """An axis of which one position is all the result holds: that one must stay."""
+    position = int(axis.landed.data.reshape(-1)[0]) if axis.landed.data.size else NOBODY
+    code = walk.ledger.code(f"{op.qualified} {op.name!r} picks it out")
+    for found in axis.slots:
+        if not isinstance(found, int) and 0 <= position < found.size:
+            walk.ledger.fix(found[position : position + 1], code)
+
+
+def _passed(walk: Coupling, op: Op, axis: _Axis, out: int, split: tuple[int, Plane] | None) -> Slots:
+    """The slots along ``out``, where one axis lands on it alone."""
+    landed = axis.landed.data.reshape(-1)
+    outside = walk.ledger.code(f"{op.qualified} {op.name!r}: padding")
+    if split is not None and split[0] == out:
+        owners = split[1].data.reshape(-1)
+        made = np.full(landed.shape, outside, dtype=np.int64)
+        for number, found in enumerate(axis.slots):
+            here = (owners == number) & (landed >= 0)
+            made[here] = found if isinstance(found, int) else found[landed[here]]
+        return walk.ledger.keep(made)
+    first = _joined(walk, axis)
+    if isinstance(first, int):
+        return first if _is_whole(axis) else walk.ledger.derived(first, f"{op.output} {out}")
+    if _is_whole(axis) and landed.size == first.size:
+        return first
+    return walk.ledger.keep(np.where(landed >= 0, first[landed], outside))
+
+
+def _is_whole(axis: _Axis) -> bool:
+    landed = axis.landed.data.reshape(-1)
+    return np.array_equal(landed, np.arange(landed.size))
+
+
+def _merged(walk: Coupling, op: Op, movable: Sequence[_Axis], slots: Sequence[Slots], size: int) -> Slots:
+    """The slots of one axis of the result that several axes land on."""
+    pairs = [(axis, found) for axis, found in zip(movable, slots, strict=True) if not isinstance(found, int)]
+    places = [axis.landed.data.reshape(-1) for axis, _ in pairs]
+    if any((at < 0).any() for at in places):
+        _give_up(walk, op, movable, [], (), "pads axes that it joins")
+        return walk.ledger.code(f"{op.qualified} {op.name!r} pads axes that it joins")
+    if len(pairs) == 1:
+        found = pairs[0][1]
+        assert not isinstance(found, int)
+        return walk.ledger.keep(found[places[0]])
+    sizes = [found.size for _, found in pairs if not isinstance(found, int)]
+    order = sorted(range(len(pairs)), key=lambda at: -_stride(places[at]))
+    ordered = [places[at] for at in order]
+    if _in_order(ordered, [sizes[at] for at in order], size):
+        return walk.ledger.product(op.name, [pairs[at][1] for at in order], [sizes[at] for at in order])
+    parent = walk.ledger.fresh(size)
+    children = [found for _, found in pairs if not isinstance(found, int)]
+    walk.ledger.grid(op.name, parent, children, places)
+    return parent
+
+
+def _stride(places: Integers) -> int:
+    """How long the first position goes on: outer axes go on longer."""
+    changes = np.flatnonzero(places != places[0])
+    return int(changes[0]) if changes.size else places.size
+
+
+def _in_order(places: Sequence[Integers], sizes: Sequence[int], size: int) -> bool:
+    if int(np.prod(sizes, dtype=object)) != size:
+        return False
+    plain = np.unravel_index(np.arange(size, dtype=np.int64), tuple(sizes))
+    return all(np.array_equal(one, other) for one, other in zip(places, plain, strict=True))
+
+
+def _split(
+    walk: Coupling,
+    op: Op,
+    axis: _Axis,
+    slots: Slots,
+    free: Sequence[int],
+    made: list[Slots | None],
+    shape: tuple[int, ...],
+) -> None:
+    """One axis that lands on several axes of the result."""
+    assert not isinstance(slots, int)
+    data = axis.landed.data
+    if (data < 0).any():
+        _give_up(walk, op, [axis], made, free, "pads an axis that it takes apart")
+        return
+    if len(free) == 1:
+        made[free[0]] = _along(walk, data, slots, free[0], shape[free[0]])
+        return
+    flat = np.moveaxis(data, free, range(len(free))).reshape(*(shape[out] for out in free), -1)
+    if flat.shape[-1] == 1:
+        elements = flat.reshape(-1)
+        sizes = [shape[out] for out in free]
+        if elements.size == slots.size and np.array_equal(elements, np.arange(elements.size)):
+            children = walk.ledger.apart(op.name, slots, sizes, [None] * len(free))
+        else:
+            parent = walk.ledger.keep(slots[elements])
+            children = walk.ledger.apart(op.name, parent, sizes, [None] * len(free))
+    else:
+        fresh = [walk.ledger.fresh(shape[out]) for out in free]
+        count = flat.shape[-1]
+        index = np.unravel_index(np.arange(flat.size // count, dtype=np.int64), flat.shape[:-1])
+        places = [np.repeat(np.asarray(at), count) for at in index]
+        walk.ledger.grid(op.name, slots[flat.reshape(-1)], fresh, places)
+        children = list(fresh)
+    for out, child in zip(free, children, strict=True):
+        made[out] = child
+
+
+def _along(walk: Coupling, data: Integers, slots: Integers, out: int, size: int) -> Integers:
+    """The slots along the one axis of the result that can be cut, of an axis that lands on others too."""
+    rows = np.moveaxis(data, out, 0).reshape(size, -1)
+    met = np.unique(rows + np.arange(size, dtype=np.int64)[:, None] * slots.size)
+    first = walk.ledger.keep(slots[rows[:, 0]])
+    walk.ledger.tie(walk.ledger.keep(first[met // slots.size]), walk.ledger.keep(slots[met % slots.size]))
+    return first
