@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
     from graphneurons.graph import ModelGraph, Op, WeightRef
     from graphneurons.load import load
+    from graphneurons.views.viewing import render
 
 __all__ = [
     "Analysis",
@@ -41,11 +42,13 @@ __all__ = [
     "__version__",
     "analyze",
     "load",
+    "render",
 ]
 
 _HOMES = {
     "analyze": "analyzing",
     "load": "load",
+    "render": "views.viewing",
     **dict.fromkeys(("ModelGraph", "Op", "WeightRef"), "graph"),
     **dict.fromkeys(("DataError", "GraphNeuronsError", "LoadError", "UsageError"), "errors"),
     **dict.fromkeys(

@@ -6,7 +6,11 @@ from importlib import import_module
 
 import click
 
-COMMANDS = {"analyze": "graphneurons.cli.analyze", "wiring": "graphneurons.cli.wiring"}
+COMMANDS = {
+    "analyze": "graphneurons.cli.analyze",
+    "render": "graphneurons.cli.render",
+    "wiring": "graphneurons.cli.wiring",
+}
 """Name of a command -> the module with a function ``command`` that is it."""
 
 

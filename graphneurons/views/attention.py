@@ -22,9 +22,9 @@ from graphneurons.views.values import Values, values_of
 
 HEADS = 8
 TILE_ROWS, TILE_COLUMNS, UNIT = 6, 18, 6.0
-PITCH = 96.0
+PITCH = 112.0
 XS = {"query": 90.0, "key": 270.0, "value": 450.0, "head": 620.0, "output": 770.0, "sum": 910.0}
-OFFSETS = {"query": -26.0, "key": 0.0, "value": 26.0}
+OFFSETS = {"query": -34.0, "key": 4.0, "value": 36.0}
 SYMBOLS = {"query": "Q", "key": "K", "value": "V", "output": "O"}
 MOST_READ = 1 << 26
 """Weights of one projection that are read to draw its heads."""

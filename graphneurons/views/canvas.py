@@ -141,9 +141,9 @@ class Canvas:
 
     def words(
         self, x: float, y: float, text: str | Sequence[Run], *, size: float = BASE, colour: str | None = None,
-        align: str = "center", bold: bool = False,
+        align: str = "center", bold: bool = False, backed: bool = False,
     ) -> None:  # fmt: skip
-        """A line of text whose left end, middle or right end is at x."""
+        """A line of text whose left end, middle or right end is at x; ``backed``: it hides what runs behind it."""
         runs = [Run(text, bold, size, colour)] if isinstance(text, str) else list(text)
         runs = [run for run in runs if run.text]
         if not runs:
@@ -153,7 +153,8 @@ class Canvas:
         middle = {"left": x + width / 2, "right": x - width / 2, "center": x}[align]
         self._texts += 1
         label = self.rich(runs, align, width, height)
-        self.node(f"t{self._texts}", middle, y, width, height, shape="none", label=label)
+        back = {"style": "filled", "fillcolor": self.options.colours.background} if backed else {}
+        self.node(f"t{self._texts}", middle, y, width, height, shape="none", label=label, **back)
 
     def rich(self, runs: Sequence[Run], align: str = "center", width: float = 0, height: float = 0) -> Label:
         """A label of one line of runs; in a cell of its own where it is to stand left or right."""

@@ -119,13 +119,13 @@ def _letter(analysis: Analysis, stages: list[Stage], known: list[Senders], at: i
 
 
 def _stage(analysis: Analysis, layer: Layer, options: Options, limit: int) -> Stage:
+    if layer.kind == "recurrent":
+        raise UsageError(f"{layer.id} is recurrent; use --view recurrent")
     values = values_of(analysis, layer)
     if any(size > 1 for laid in values.laid for size in laid.taps) or any(
         synapses.groups > 1 for synapses in analysis.wiring.synapses.get(layer.id, ())
     ):
-        raise UsageError(f"{layer.id} has kernels or groups; use --view conv, or --view recurrent for recurrent layers")
-    if layer.kind == "recurrent":
-        raise UsageError(f"{layer.id} is recurrent; use --view recurrent")
+        raise UsageError(f"{layer.id} has kernels or groups; use --view conv")
     wanted = options.neurons if layer.neurons > limit or options.neurons is None else None
     selection = select(wanted, layer.neurons, limit, lambda: values.norms, layer.id)
     neurons = tuple(sorted(selection.indices))
