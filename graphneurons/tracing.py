@@ -48,7 +48,9 @@ def trace(module: Any, *args: Any, strict: bool = False, how: How = "auto", **kw
 
         return from_exported(module)
     if not isinstance(module, torch.nn.Module):
-        raise UsageError(f"{type(module).__name__} is no model; give an nn.Module, a GraphModule, an ExportedProgram or a path")
+        raise UsageError(
+            f"{type(module).__name__} is no model; give an nn.Module, a GraphModule, an ExportedProgram or a path"
+        )
     with _plain_attention():
         return _WAYS[how](module, args, kwargs, strict)
 

@@ -139,7 +139,9 @@ def _expand_as(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
 
 
 def _broadcast_tensors(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shape = np.broadcast_shapes(*(found for index in range(len(site.op.inputs)) if (found := site.shape(index)) is not None))
+    shape = np.broadcast_shapes(
+        *(found for index in range(len(site.op.inputs)) if (found := site.shape(index)) is not None)
+    )
     return tuple(planes.constant(shape) if plane is None else _expanded(plane, shape) for plane in given)
 
 
@@ -469,7 +471,8 @@ LAYOUTS: Mapping[str, Layout] = {
     **dict.fromkeys(("select", "select_copy"), _select),
     **dict.fromkeys(("unbind", "unbind_copy"), _unbind),
     **dict.fromkeys(
-        ("split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "unsafe_split", "unsafe_split_with_sizes"), _split
+        ("split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "unsafe_split", "unsafe_split_with_sizes"),
+        _split,
     ),
     **dict.fromkeys(("chunk", "unsafe_chunk"), _chunk),
     "tensor_split": _tensor_split(None),

@@ -11,7 +11,7 @@ import numpy as np
 from graphneurons.analysis import Axis, Factor, Role, WeightUse
 from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import MIXED
-from graphneurons.axes.planes import Integers, Plane
+from graphneurons.axes.planes import Integers, Plane, distinct
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.strands import Strand
 
@@ -143,6 +143,27 @@ def _names(binding: Binding, index: int) -> set[str]:
     return {name for axis in binding.rule.operands[index].axes if not axis.variadic for name in axis.factors}
 
 
+def unrepeated(label: OperandLabel, strands: Sequence[Strand]) -> OperandLabel:
+    """``label`` without the shared factors along which a weight was only repeated (expanded along the batch, as a
+    decomposed matmul does): no element of it is different there."""
+    repeated = [
+        axis
+        for axis, names in enumerate(label.axes)
+        if names
+        and all(label.roles[name] == "shared" for name in names)
+        and all(
+            plane.shape[axis] > 1 and not plane.varies(axis)
+            for strand in strands
+            for plane in (strand.present, *strand.coordinates)
+        )
+    ]
+    if not repeated or not strands:
+        return label
+    axes = tuple(() if axis in repeated else names for axis, names in enumerate(label.axes))
+    kept = {name for names in axes for name in names}
+    return OperandLabel(axes, label.sizes, {name: role for name, role in label.roles.items() if name in kept}, label.packed)
+
+
 def aligned(shape: Sequence[int]) -> OperandLabel:
     """The label of a constant that meets another operand element by element: every axis is shared with it."""
     names = tuple(f"d{axis}" for axis in range(len(shape)))
@@ -206,7 +227,10 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
             continue
         stored.append(_stored_axis(size, data, label, places))
         part.append((int(data.min()), int(data.max()) + 1) if data.size and data.min() >= 0 else (0, size))
-    whole = all(piece == (0, size) for piece, size in zip(part, strand.ref.shape, strict=True))
+    whole = all(
+        piece == (0, axis.size) and prod(factor.size for factor in axis.factors) in (1, axis.size)
+        for piece, axis in zip(part, stored, strict=True)
+    )
     return WeightUse(strand.ref, index, tuple(stored), None if whole else tuple(part))
 
 
@@ -302,4 +326,4 @@ def _step(line: Integers) -> int:
 
 
 def _distinct(line: Integers) -> int:
-    return int(np.unique(line).size)
+    return int(distinct(line).size)

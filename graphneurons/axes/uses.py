@@ -8,7 +8,17 @@ from typing import Literal
 
 from graphneurons.analysis import Role, WeightUse
 from graphneurons.axes.binding import Binding
-from graphneurons.axes.labelling import OperandLabel, aligned, chosen, covers, label_operand, modulating, stage_of, use_of
+from graphneurons.axes.labelling import (
+    OperandLabel,
+    aligned,
+    chosen,
+    covers,
+    label_operand,
+    modulating,
+    stage_of,
+    unrepeated,
+    use_of,
+)
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
 from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
@@ -73,6 +83,8 @@ def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterat
             continue
         try:
             label = _label(step, index, part, _shape(name, resolution))
+            if part == "weight":
+                label = unrepeated(label, constant.strands)
         except NoRule as error:
             yield from _unlabelled(op, index, constant.strands, str(error), 0)
             continue

@@ -12,11 +12,27 @@ from graphneurons.graph import ModelGraph
 def load(path: str | os.PathLike[str]) -> ModelGraph:
     """The architecture graph of a model file. Weight bytes are not read, external data files are not needed.
 
-    Raises `graphneurons.errors.LoadError` where ``path`` is not a readable ONNX model, saying what it looks like.
+    ``path`` is an ONNX file or an exported program (``.pt2``), which is read without PyTorch.
+
+    Raises `graphneurons.errors.LoadError` where ``path`` is not a readable model, saying what it looks like.
     """
     from graphneurons.load.onnx import load_file
 
-    return load_file(os.fsdecode(path))
+    path = os.fsdecode(path)
+    if _is_zip(path):
+        from graphneurons.load.pt2 import is_program, load_archive
+
+        if is_program(path):
+            return load_archive(path)
+    return load_file(path)
+
+
+def _is_zip(path: str) -> bool:
+    """Whether the file starts like a zip archive, or is called like an exported program. Raises `LoadError`."""
+    from graphneurons.load.paths import open_model
+
+    with os.fdopen(open_model(path), "rb") as file:
+        return file.read(4) == b"PK\x03\x04" or path.lower().endswith(".pt2")
 
 
 def load_bytes(data: bytes, path: str = "<memory>") -> ModelGraph:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from graphneurons.graph import ModelGraph, ModelInfo, Value, WeightRef
+from graphneurons.load.aliasing import hidden_writes
 from graphneurons.load.programs import Argument, Body, Call, Program, Ref, written
 from graphneurons.load.resident import dtype_name, held, identity
 
@@ -19,17 +20,17 @@ UNBACKED = 16
 """The size a dimension is given that only data decide (the number of nonzero elements, say)."""
 
 _TENSORS = ("Tensor", "Tensor[]", "Tensor?[]", "List[Tensor]", "List[Optional[Tensor]]", "Optional[Tensor]")
-_MUTATING_VIEWS = frozenset({"view", "slice", "select", "transpose", "permute", "t", "unsqueeze", "squeeze", "expand",
-                             "narrow", "chunk", "split", "unbind", "detach", "alias", "reshape", "diagonal"})  # fmt: skip
 
 
 def from_exported(program: ExportedProgram, path: str = "<ExportedProgram>") -> ModelGraph:
     """The architecture graph of an exported program. Weights are references to its tensors, never copies."""
     import torch
 
-    if _writes_into_views(program):
+    traced = read_graph(program.graph_module)
+    if hidden_writes(traced):
         # Functionalised: what is written through a view is otherwise not seen where the viewed tensor is read.
         program = program.run_decompositions({})
+        traced = read_graph(program.graph_module)
     signature = program.graph_signature
     weights: dict[str, WeightRef] = {}
     aliases: dict[str, str] = {}
@@ -46,9 +47,12 @@ def from_exported(program: ExportedProgram, path: str = "<ExportedProgram>") -> 
         aliases[spec.arg.name] = name
         if name not in weights:
             weights[name] = held(name, tensor, spec.kind.name == "PARAMETER")
-    traced = read_graph(program.graph_module, None)
     kept = {value.name for spec in signature.input_specs if (value := spec.arg) and hasattr(value, "name")}
-    returned = [spec.arg.name for spec in signature.output_specs if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")]
+    returned = [
+        spec.arg.name
+        for spec in signature.output_specs
+        if spec.kind.name == "USER_OUTPUT" and hasattr(spec.arg, "name")
+    ]
     traced = Program(
         tuple(name for name in traced.inputs if name in kept and (name in aliases or name in traced.values)),
         traced.calls,
@@ -59,26 +63,9 @@ def from_exported(program: ExportedProgram, path: str = "<ExportedProgram>") -> 
     return written(traced, info, weights, aliases)
 
 
-def _writes_into_views(program: ExportedProgram) -> bool:
-    """Whether an op writes in place into a view of something."""
-    import torch
-
-    for node in program.graph.nodes:
-        target = node.target
-        if isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable and node.args:
-            changed = node.args[0]
-            source = getattr(changed, "target", None)
-            if isinstance(source, torch._ops.OpOverload) and source._opname in _MUTATING_VIEWS:
-                return True
-            if getattr(changed, "op", "") == "call_function" and source is operator.getitem:
-                return True
-    return False
-
-
-def read_graph(module: GraphModule, scope: tuple[str, ...] | None) -> Program:
+def read_graph(module: GraphModule) -> Program:
     """The graph of ``module`` and of the subgraphs its higher-order operators call."""
-    reader = _Reader(module)
-    return reader.program()
+    return _Reader(module).program()
 
 
 class _Reader:
@@ -166,7 +153,7 @@ class _Reader:
         if isinstance(argument, (torch.device, torch.layout, torch.memory_format)):
             return str(argument)
         if isinstance(argument, torch.fx.GraphModule):
-            return Body(read_graph(argument, None))
+            return Body(read_graph(argument))
         return None
 
     def _first(self, node: Node) -> str:
@@ -184,7 +171,7 @@ class _Reader:
         found: Any = self.module
         for part in str(node.target).split("."):
             found = getattr(found, part, None)
-        return Body(read_graph(found, None)) if isinstance(found, torch.fx.GraphModule) else None
+        return Body(read_graph(found)) if isinstance(found, torch.fx.GraphModule) else None
 
     def _note(self, name: str, value: Any) -> None:
         if _is_tensor(value):
@@ -198,7 +185,7 @@ def target_name(target: Any) -> str:
         return f"{namespace}.{target._schema.name.partition('::')[2]}.{target._overloadname}"
     if namespace is not None:
         return f"{namespace}.{target.name() if callable(getattr(target, 'name', None)) else target.__name__}"
-    return f"{getattr(target, '__module__', '') or 'python'}.{getattr(target, '__name__', str(target))}".replace(".", "_", 0)
+    return f"python.{getattr(target, '__name__', str(target))}"
 
 
 def scope_of(node: Node) -> tuple[str, ...]:
@@ -206,7 +193,7 @@ def scope_of(node: Node) -> tuple[str, ...]:
     stack: Mapping[str, Any] = node.meta.get("nn_module_stack") or {}
     if not stack:
         return ()
-    path = str(next(reversed(stack.values()))[0]).partition("@")[0]
+    path = str(list(stack.values())[-1][0]).partition("@")[0]
     return tuple(part for part in path.split(".") if part)
 
 
@@ -224,5 +211,7 @@ def size_of(size: Any) -> int:
     if node.hint is not None:
         return int(node.hint)
     expression = node.expr
-    hints = node.shape_env.backed_var_to_val if hasattr(node.shape_env, "backed_var_to_val") else node.shape_env.var_to_val
+    hints = (
+        node.shape_env.backed_var_to_val if hasattr(node.shape_env, "backed_var_to_val") else node.shape_env.var_to_val
+    )
     return int(expression.xreplace({s: hints.get(s, UNBACKED) for s in expression.free_symbols}))

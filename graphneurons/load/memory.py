@@ -33,5 +33,7 @@ def _from_proto(proto: Any, name: str) -> ModelGraph:
     try:
         data = proto.SerializeToString()
     except ValueError as error:
-        raise LoadError(f"the model cannot be written as one message ({error}); save it with external data", file=name) from None
+        raise LoadError(
+            f"the model cannot be written as one message ({error}); save it with external data", file=name
+        ) from None
     return load_bytes(data, name)

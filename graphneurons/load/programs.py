@@ -47,6 +47,8 @@ class Call:
     @property
     def key(self) -> tuple[str, str]:
         """Domain and type of the op: the overload is dropped, and the underscore of ops that write in place."""
+        if self.target.startswith("torch.nn."):
+            return "torch.nn", self.target.removeprefix("torch.nn.")
         domain, _, rest = self.target.partition(".")
         name = rest.partition(".")[0]
         return domain, name if name.endswith("__") else name.rstrip("_") or name

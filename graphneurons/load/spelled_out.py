@@ -9,7 +9,9 @@ from graphneurons.load.recurrent import EXPANSIONS as RECURRENT
 
 
 def _step(call: Call, suffix: str, target: str, arguments: Mapping[str, Argument], *results: str) -> Call:
-    return Call(f"{call.name}{suffix}", target, tuple(arguments.items()), results or (f"{call.name}{suffix}",), call.scope)
+    return Call(
+        f"{call.name}{suffix}", target, tuple(arguments.items()), results or (f"{call.name}{suffix}",), call.scope
+    )
 
 
 def _glu(call: Call) -> Iterator[Call]:
@@ -19,7 +21,13 @@ def _glu(call: Call) -> Iterator[Call]:
     split = {"self": given.get("self"), "chunks": 2, "dim": given.get("dim", -1)}
     yield _step(call, "_halves", "aten.chunk.default", split, *halves)
     yield _step(call, "_gate", "aten.sigmoid.default", {"self": Ref(halves[1])})
-    yield Call(call.name, "aten.mul.Tensor", (("self", Ref(halves[0])), ("other", Ref(f"{call.name}_gate"))), call.results, call.scope)
+    yield Call(
+        call.name,
+        "aten.mul.Tensor",
+        (("self", Ref(halves[0])), ("other", Ref(f"{call.name}_gate"))),
+        call.results,
+        call.scope,
+    )
 
 
 def _added(product: str) -> Callable[[Call], Iterator[Call]]:

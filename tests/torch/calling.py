@@ -40,7 +40,9 @@ class Eager:
             torch.manual_seed(7)
             found = self.case.run(*tensors) if self.case.run else self._called(tensors)
         several = found if isinstance(found, (tuple, list)) else (found,)
-        return [result.resolve_conj().numpy() for result in several if isinstance(result, torch.Tensor)][: self.case.outputs]
+        return [result.resolve_conj().numpy() for result in several if isinstance(result, torch.Tensor)][
+            : self.case.outputs
+        ]
 
     def _called(self, tensors: list[torch.Tensor | None]) -> Any:
         waiting = list(tensors)

@@ -81,10 +81,14 @@ CONTRACTING: tuple[Call, ...] = (
     Call("conv_transpose2d", (f(2, 3, 4, 4), f(3, 5, 3, 3), f(5)), weights=(1,)),
     Call("conv_transpose3d", (f(1, 3, 3, 3, 3), f(3, 2, 2, 2, 2)), weights=(1,)),
     Call("conv_tbc", (f(7, 2, 3), f(3, 3, 5), f(5)), weights=(1,)),
-    Call("slow_conv3d", (f(1, 3, 4, 4, 4), f(2, 3, 2, 2, 2), f(2)), attributes={"kernel_size": (2, 2, 2)}, weights=(1,)),
+    Call(
+        "slow_conv3d", (f(1, 3, 4, 4, 4), f(2, 3, 2, 2, 2), f(2)), attributes={"kernel_size": (2, 2, 2)}, weights=(1,)
+    ),
     Call("slow_conv_dilated2d", (f(1, 3, 5, 5), f(4, 3, 3, 3), f(4)), attributes={"kernel_size": (3, 3)}, weights=(1,)),
     Call(
-        "slow_conv_dilated3d", (f(1, 3, 4, 4, 4), f(2, 3, 2, 2, 2), f(2)), attributes={"kernel_size": (2, 2, 2)},
+        "slow_conv_dilated3d",
+        (f(1, 3, 4, 4, 4), f(2, 3, 2, 2, 2), f(2)),
+        attributes={"kernel_size": (2, 2, 2)},
         weights=(1,),
     ),
     Call("thnn_conv2d", (f(1, 3, 5, 5), f(4, 3, 3, 3), f(4)), attributes={"kernel_size": (3, 3)}, weights=(1,)),
@@ -172,8 +176,14 @@ CONTRACTING: tuple[Call, ...] = (
         weights=(3, 5),
         confined=False,
     ),
-    Call("_grouped_mm", (f(2, 3, 8), f(2, 8, 16)), weights=(1,), run=lambda a, b: torch._grouped_mm(
-        a.bfloat16(), b.bfloat16()).float(), tolerance=0.05, noise=1e-3),
+    Call(
+        "_grouped_mm",
+        (f(2, 3, 8), f(2, 8, 16)),
+        weights=(1,),
+        run=lambda a, b: torch._grouped_mm(a.bfloat16(), b.bfloat16()).float(),
+        tolerance=0.05,
+        noise=1e-3,
+    ),
     Call(
         "_grouped_mm",
         (f(6, 8), f(2, 8, 16), f(2)),

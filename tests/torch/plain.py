@@ -73,7 +73,13 @@ def _case(name: str) -> Call:
 PLAIN: tuple[Call, ...] = (
     *(_case(name) for name, rule in ELEMENTWISE.items() if rule is not filled),
     Call("add", (f(3, 4),), variant="a number", attributes={"other": 2}, overload="Scalar"),
-    Call("where", (Random((3, 4), "bool"), f()), variant="a large condition", attributes={"other": 0.0}, overload="ScalarOther"),
+    Call(
+        "where",
+        (Random((3, 4), "bool"), f()),
+        variant="a large condition",
+        attributes={"other": 0.0},
+        overload="ScalarOther",
+    ),
     Call("masked_fill", (f(4), Random((3, 4), "bool"), f()), variant="a large mask"),
     Call("prelu", (f(2, 3), f(1)), variant="one slope"),
 )

@@ -40,7 +40,8 @@ def test_every_rule_has_a_case() -> None:
     saying = {
         name
         for name, rule in ATEN.items()
-        if rule is not filled and not (isinstance(rule, str) and (rule in ("layout", "shape") or rule.startswith("stop")))
+        if rule is not filled
+        and not (isinstance(rule, str) and (rule in ("layout", "shape") or rule.startswith("stop")))
     }
     assert saying - listed == {
         # Kernels of CUDA and of float8 hardware: the same function as a proved one, with other operands left out.

@@ -158,7 +158,9 @@ def index_put(site: Site) -> str:
     values = site.shape(last) or ()
     tail = base[count:]
     fitting = min(len(tail), len(values))
-    shown = ["1" if values[len(values) - fitting + at] == 1 else tail[len(tail) - fitting + at] for at in range(fitting)]
+    shown = [
+        "1" if values[len(values) - fitting + at] == 1 else tail[len(tail) - fitting + at] for at in range(fitting)
+    ]
     given = spelled([*["*m"] * (len(values) > fitting), *shown])
     return f"select: {spelled(base)}{', _' * (last - 1)}, {given} -> {spelled(base)}"
 
@@ -287,9 +289,7 @@ MIXING: dict[str, RuleText] = {
     "_unsafe_index": index,
     "index_put": index_put,
     "_unsafe_index_put": index_put,
-    **dict.fromkeys(
-        ("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_reduce"), scattered
-    ),
+    **dict.fromkeys(("scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_reduce"), scattered),
     "layer_norm": normalised(),
     "native_layer_norm": normalised(3),
     "rms_norm": normalised(),

@@ -9,6 +9,7 @@ from graphneurons.axes.rules.aten import ATEN, HIGHER_ORDER, PRIMS, QUANTIZED, T
 from graphneurons.axes.rules.attention import flex_attention
 from graphneurons.axes.rules.control import CONTROL_FLOW
 from graphneurons.axes.rules.microsoft import MICROSOFT, NCHWC, NHWC
+from graphneurons.axes.rules.modules import MODULES
 from graphneurons.axes.rules.ml import ML, TRAINING
 from graphneurons.axes.rules.onnx import ONNX
 from graphneurons.axes.rules.site import RuleText
@@ -28,6 +29,7 @@ _BY_DOMAIN: Mapping[str, Mapping[str, RuleText]] = {
     "higher_order": HIGHER_ORDER,
     "torchvision": TORCHVISION,
     "transformers": TRANSFORMERS,
+    "torch.nn": MODULES,
     CONTROL: CONTROL_FLOW,
 }
 
