@@ -38,10 +38,10 @@ class Case:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The reports, besides JSON, to show of it: all where a name is the weapon, else taking turns."""
+        """The reports, besides JSON, to show of it: all where a name is the weapon, none if it is heavy, else in turn."""
         every = ("text", "csv", "markdown")
         turn = sum(self.name.encode()) % 3
-        return every if self.shown else every[turn : turn + 1]
+        return every if self.shown else () if self.alone else every[turn : turn + 1]
 
     @property
     def over_old(self) -> bool:
