@@ -51,7 +51,7 @@ def fold(site: Site, arrays: Sequence[Array | None]) -> tuple[Array, ...] | None
                 return None
         except (NoRule, TooLargeError):
             return None
-        except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, MemoryError):
+        except (ValueError, IndexError, KeyError, TypeError, OverflowError, ZeroDivisionError, MemoryError):
             return None
     return tuple(results) if all(result.size <= LARGEST_VALUE for result in results) else None
 
@@ -106,6 +106,8 @@ def _filled(site: Site, shape: Array) -> Array:
         raise ValueError("out of budget")
     value = site.op.attributes.get("value")
     if isinstance(value, WeightRef):
+        if value.elements != 1:
+            raise ValueError("a tensor is filled with one value")
         from graphneurons.load.reading import read
 
         try:

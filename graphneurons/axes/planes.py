@@ -22,6 +22,9 @@ Integers = npt.NDArray[np.int64]
 NOBODY = -1
 """Where padding or an empty place is: no neuron, no element of the weight."""
 
+MOST_AXES = 32
+"""Axes a tensor may have: as many as every numpy can hold."""
+
 LARGEST = 1 << 23
 """Elements a plane may hold. Beyond, structure is not worth its memory and what rides is called unknown."""
 
@@ -50,6 +53,9 @@ class Plane:
 
 
 def constant(shape: Shape, value: int = 0) -> Plane:
+    """One number everywhere. Raises `TooLargeError` for more axes than `MOST_AXES`."""
+    if len(shape) > MOST_AXES:
+        raise TooLargeError(f"a tensor of {len(shape)} axes is not followed, only up to {MOST_AXES}")
     return Plane(shape, np.full((1,) * len(shape), value, dtype=np.int64))
 
 
@@ -72,6 +78,14 @@ def check_size(elements: int) -> None:
 def _array(shape: Shape, data: npt.NDArray[Any]) -> Plane:
     check_size(data.size)
     return Plane(shape, data) if data.size else constant(shape, NOBODY)
+
+
+def distinct(numbers: Integers) -> Integers:
+    """The different values among ``numbers``, sorted. (`numpy.unique` drags in all of numpy.ma.)"""
+    if numbers.size < 2:
+        return numbers.reshape(-1)
+    ordered: Integers = np.sort(numbers, axis=None)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
 
 
 def tighten(plane: Plane) -> Plane:

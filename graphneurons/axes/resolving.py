@@ -142,7 +142,7 @@ def _settle(walk: _Walk, op: Op) -> Step:
         shape = made[index] if index < len(made) else None
         if shape is None:
             shape = declared_shape(walk.graph.declared.get(name), walk.known)
-        if shape is not None:
+        if shape is not None and len(shape) <= planes.MOST_AXES:
             shapes[name] = shape
     return step
 
@@ -171,11 +171,11 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     if text == "shape" or text.startswith("stop"):
         made = made_shapes(site or _site(op, walk.shapes, walk, walk.constants))
         return FEATURELESS if text == "shape" else Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), made
+    if not any(op.inputs):
+        raise NoRule("it has no operands")
     if text == "layout":
         site = site or _site(op, walk.shapes, walk, walk.constants)
         return LAYOUT, _moved_shapes(site)
-    if not any(op.inputs):
-        raise NoRule("it has no operands")
     rule = parse(text)
     simple = _elementwise_shape(rule, op, walk.shapes)
     if simple is not None:

@@ -30,6 +30,10 @@ _STEERING = frozenset({"int64", "uint32", "uint64", "bool", "string"})
 """Types of constants that steer a graph (shapes, indices, masks, text) and hold no weights."""
 
 
+_MAKES_NUMBERS = frozenset({"DequantizeLinear", "Cast", "CastLike"})
+"""Ops after which integers may be weights."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Strand:
     """One stored tensor inside a constant value of some shape.
@@ -97,7 +101,8 @@ def constant_of(name: str, resolution: Resolution, found: Mapping[str, Constant]
 
 def _followed(name: str, resolution: Resolution, found: Mapping[str, Constant]) -> Constant:
     ref = resolution.graph.weights.get(name)
-    return Constant() if not name or (ref and ref.dtype in _STEERING) else constant_of(name, resolution, found)
+    steers = ref is not None and (ref.dtype == "string" or (ref.dtype in _STEERING and len(ref.shape) < 2))
+    return Constant() if not name or steers else constant_of(name, resolution, found)
 
 
 def weave(resolution: Resolution) -> Mapping[str, Constant]:
@@ -199,7 +204,7 @@ def _moved(
         shape = shapes[0]
         if shape is None:
             raise NoRule("the shape of its result is not known")
-        return [_broadcast(strand, step, index, shape)]
+        return [_broadcast(strand, step, index, shape, op)]
     if isinstance(step, Binding):
         return [_carried(strand, step, index, number, shape, op) for number, shape in enumerate(shapes)]
     return []
@@ -251,7 +256,7 @@ def _picked(op: Op, site: Site, strand: Strand) -> frozenset[int]:
     return frozenset(stored for stored, plane in enumerate(strand.coordinates) if plane.varies(axis))
 
 
-def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape) -> Strand | None:
+def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape, op: Op) -> Strand | None:
     if index >= len(rule.operands) or rule.operands[index].mark == "_":
         return None
     same = strand.present.shape == shape
@@ -261,6 +266,7 @@ def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape) -> Strand |
         coordinates=tuple(planes.broadcast(plane, shape) for plane in strand.coordinates),
         untouched=strand.untouched and same,
         chosen=strand.chosen and planes.broadcast(strand.chosen, shape),
+        dequantized=strand.dequantized or op.type in _MAKES_NUMBERS,
     )
 
 
@@ -293,7 +299,7 @@ def _carried(strand: Strand, step: Binding, index: int, number: int, shape: Shap
         untouched=strand.untouched and same,
         picked=strand.picked | picked,
         modulates=strand.modulates or modulates,
-        dequantized=strand.dequantized or op.type == "DequantizeLinear",
+        dequantized=strand.dequantized or op.type in _MAKES_NUMBERS,
     )
 
 
@@ -331,4 +337,7 @@ def _filled(resolution: Resolution, op: Op) -> WeightRef:
 
 def _generated(resolution: Resolution, op: Op) -> tuple[Strand, ...]:
     ref = _filled(resolution, op)
+    value = op.attributes.get("value")
+    if isinstance(value, WeightRef) and value.elements != 1:
+        raise NoRule(f"it is to be filled with {value.elements} values at once")
     return () if ref.dtype in _STEERING else (whole(op.output, ref),)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
-
 from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.carrying import carry
@@ -59,10 +57,7 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
         if op.name in labels:
             _note(resolution, op, labels[op.name], brought, found)
             continue
-        for index, items in enumerate(brought):
-            for name, moved in _moved(resolution, op, index, items or ()):
-                have = dict(riding.get(name, ()))
-                riding[name] = tuple({**dict(moved), **have}.items())
+        riding.update(_moved(resolution, op, brought))
     shapes = resolution.shapes
     return Features(
         {
@@ -93,48 +88,61 @@ def _note(
                     numbers = arriving(step, partner, names, plane)
                 except (NoRule, planes.TooLargeError):
                     continue
-                if numbers.size > 1 and np.unique(numbers[numbers >= 0]).size > 1:
+                if numbers.size > 1 and planes.distinct(numbers[numbers >= 0]).size > 1:
                     arrived[name].append(axis)
             for name, axes in arrived.items():
                 found.setdefault(name, []).append(tuple(sorted(set(axes))))
 
 
-def _moved(resolution: Resolution, op: Op, index: int, items: Riding) -> list[tuple[str, Riding]]:
-    """What rides in on operand ``index``, as it leaves in every output."""
+def _moved(resolution: Resolution, op: Op, brought: Sequence[Riding | None]) -> list[tuple[str, Riding]]:
+    """What rides in on the operands, as it leaves in every output. An axis that comes in on several of them is carried
+    once where the op only moves elements, and once per operand elsewhere; the first to arrive counts."""
     step = resolution.steps[op.name]
-    made: list[tuple[str, Riding]] = []
-    for number, name in enumerate(op.outputs):
-        shape = resolution.shapes.get(name)
-        if not name or shape is None or name in resolution.constants:
-            continue
-        moved = []
-        for key, plane in items:
-            try:
-                through = _through(resolution, op, step, index, number, plane, shape)
-            except (NoRule, planes.TooLargeError):
-                continue
-            if through is not None and through.shape == shape:
-                moved.append((key, through))
-        if moved:
-            made.append((name, tuple(moved)))
-    return made
+    made: list[tuple[str, dict[Key, Plane]]] = [(name, {}) for name in op.outputs]
+    if isinstance(step, Layout):
+        carried = payload(op)
+        keys = dict.fromkeys(key for index in carried for key, _ in brought[index] or ())
+        for key in keys:
+            given = [dict(items or ()).get(key) if at in carried else None for at, items in enumerate(brought)]
+            _place(made, key, _laid_out(resolution, op, given))
+    else:
+        for index, items in enumerate(brought):
+            for key, plane in items or ():
+                _place(made, key, [_through(resolution, op, step, index, n, plane) for n in range(len(made))])
+    shapes = resolution.shapes
+    return [
+        (name, tuple((key, plane) for key, plane in items.items() if plane.shape == shapes.get(name)))
+        for name, items in made
+        if name and items and name not in resolution.constants
+    ]
 
 
-def _through(
-    resolution: Resolution, op: Op, step: object, index: int, number: int, plane: Plane, shape: tuple[int, ...]
-) -> Plane | None:
+def _place(made: Sequence[tuple[str, dict[Key, Plane]]], key: Key, planes_out: Sequence[Plane | None]) -> None:
+    for (_, items), plane in zip(made, planes_out, strict=False):
+        if plane is not None:
+            items.setdefault(key, plane)
+
+
+def _laid_out(resolution: Resolution, op: Op, given: Sequence[Plane | None]) -> Sequence[Plane | None]:
+    try:
+        return LAYOUTS[op.type](resolution.site(op), given, None)
+    except (NoRule, planes.TooLargeError):
+        return ()
+
+
+def _through(resolution: Resolution, op: Op, step: object, index: int, number: int, plane: Plane) -> Plane | None:
+    shape = resolution.shapes.get(op.outputs[number])
+    if shape is None:
+        return None
     if isinstance(step, Rule):
         return planes.broadcast(plane, shape)
-    if isinstance(step, Layout):
-        if index not in payload(op):
-            return None
-        given: list[Plane | None] = [None] * len(op.inputs)
-        given[index] = plane
-        return LAYOUTS[op.type](resolution.site(op), given, None)[number]
     if isinstance(step, Binding) and step.rule.kind not in ("softmax", "lookup"):
         axes = step.operands[index] if index < len(step.operands) else None
         result = step.results[number] if number < len(step.results) else None
         if axes is not None and result is not None and step.rule.operands[index].contracts:
             mixed = frozenset() if step.rule.kind == "normalisation" else step.mixed
-            return carry(plane, axes, result, shape, step.sizes, mixed)
+            try:
+                return carry(plane, axes, result, shape, step.sizes, mixed)
+            except (NoRule, planes.TooLargeError):
+                return None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +33,10 @@ class Registry:
         self._known[kind, name] = made
         self.sources.append(made)
         return made
+
+    def owner(self, number: int) -> Source:
+        """The source that a number (>= 0) belongs to."""
+        return self.sources[bisect_right(self.sources, number, key=lambda source: source.base) - 1]
 
     def unknown(self, reason: str) -> int:
         """The number that stands for ``reason``."""

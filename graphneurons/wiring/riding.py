@@ -348,6 +348,16 @@ def _shape_like(step: Binding, index: int) -> Shape:
     return tuple(shape)
 
 
+def _normalised(ride: Ride, plane: Plane) -> Plane:
+    """What a softmax leaves: ids of layers and lookups along axes it does not run over. Whatever met before it (scores
+    and their biases) is one mix of coefficients."""
+    numbers = planes.distinct(plane.data)
+    sends = {"layer", "lookup", "input"}
+    if numbers[0] >= 0 and all(ride.registry.owner(int(number)).kind in sends for number in numbers):
+        return plane
+    return planes.constant(plane.shape, MIXED)
+
+
 def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None) -> Rider:
     """Ids through a rule without weights: what every operand brings to result ``number``, and how it meets there."""
     rule = step.rule
@@ -356,8 +366,6 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
     if shape is None or step.results[number] is None:
         return _shapeless(ride, op.outputs[number])
     result = step.results[number] or ()
-    if rule.kind == "softmax":
-        return planes.constant(shape, MIXED)
     mixed = frozenset() if rule.kind == "normalisation" else step.mixed
     guests: list[Guest] = []
     for index, pattern in enumerate(rule.operands):
@@ -373,6 +381,8 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
         carried = {factor for axis in axes for factor in axis}
         own = tuple(size if set(axis) & carried else 1 for axis, size in zip(result, shape, strict=True))
         guests.append(Guest(arrived, own))
+    if rule.kind == "softmax":
+        return _normalised(ride, guests[0].plane) if guests else CONSTANT
     kind: JunctionKind = "sum" if rule.kind in ("sum", "select", "normalisation", "lookup", "map") else "product"
     return meet(ride.registry, kind, op.name, shape, guests)
 

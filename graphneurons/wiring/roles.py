@@ -15,7 +15,7 @@ import numpy as np
 from graphneurons.analysis import Layer
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.notation import Rule
-from graphneurons.axes.planes import Plane
+from graphneurons.axes.planes import Plane, distinct
 from graphneurons.axes.resolving import Layout, Resolution
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers, Wiring
@@ -160,7 +160,7 @@ def layers_behind(wiring: Wiring, numbers: Integers, levels: int) -> list[str] |
     found: dict[str, None] = {}
     front = numbers
     for _ in range(levels + 1):
-        known = np.unique(front[front >= 0])
+        known = distinct(front[front >= 0])
         inner = []
         for source, index in (wiring.locate(int(number)) for number in _borders(wiring, known)):
             if source.kind == "layer":
@@ -216,7 +216,7 @@ def _is_hidden(layer: Layer) -> bool:
 
 def _hidden(wiring: Wiring, numbers: Integers) -> tuple[list[str], list[str]] | None:
     """The layers an MLP's value neurons read: (keys, gates). Gates are there where a product of two layers is read."""
-    sources = [wiring.locate(number)[0] for number in _borders(wiring, np.unique(numbers))]
+    sources = [wiring.locate(number)[0] for number in _borders(wiring, distinct(numbers))]
     if len(sources) != 1:
         return None
     source = sources[0]

@@ -13,6 +13,7 @@ def recurrent(gates: int, *, cell: bool = False) -> RuleText:
     """LSTM, GRU or RNN: W (d, gates*h, i), R (d, gates*h, u), B (d, 2*gates*h), P (d, 3*h)."""
 
     def rule(site: Site) -> str:
+        _check(site)
         batch_first = site.number("layout", 0)
         x, h0, c0 = ("n t i", "<n d u", "~n d h") if batch_first else ("t n i", "<d n u", "~d n h")
         y, last = ("n t d h", "n d h") if batch_first else ("t d n h", "d n h")
@@ -28,8 +29,24 @@ def recurrent(gates: int, *, cell: bool = False) -> RuleText:
     return rule
 
 
+def _check(site: Site, units_axis: int = 2) -> None:
+    """What the attributes say must be what the weights are: directions (axis 0 of R) and hidden units."""
+    weight = site.shape(2)
+    directions = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(site.text("direction", "forward"))
+    if directions is None:
+        raise NoRule(f"direction is {site.text('direction')!r}, not forward, reverse or bidirectional")
+    if weight is None or len(weight) != 3:
+        return
+    units = site.number("hidden_size", weight[units_axis])
+    if weight[0] != directions or weight[units_axis] != units:
+        raise NoRule(
+            f"R of shape {list(weight)} is not what {directions} direction(s) of hidden_size {units} have"
+        )
+
+
 def dynamic_quantize_lstm(site: Site) -> str:
     """com.microsoft.DynamicQuantizeLSTM: W (d, i, 4h) and R (d, u, 4h) are transposed, with their scales at the end."""
+    _check(site, 1)
     scales = ", ".join(_scale(site, index) for index in (8, 9, 10, 11))
     return (
         "recurrent: t n i, d i (gate h), d u (gate h), ~d (b gate h), _, <d n u, ~d n h, ~d (p h), "
