@@ -32,6 +32,9 @@ FOLD_BUDGET = 1 << 24
 _BROADCASTING = frozenset({"sum", "product", "select"})
 _WINDOWED = frozenset({"conv", "conv_transpose", "pool"})
 _READABLE = frozenset({"int64", "int32", "bool"})
+CHOOSING = frozenset({"Where", "where"})
+"""Ops whose operand 0 says, place by place, which of the others counts."""
+
 _RANDOM = frozenset({"RandomNormal", "RandomUniform", "EyeLike"})
 
 
@@ -176,6 +179,8 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     if text == "layout":
         site = site or _site(op, walk.shapes, walk, walk.constants)
         return LAYOUT, _moved_shapes(site)
+    if op.type in CHOOSING and op.inputs[0] in walk.constants:
+        walk.value(op.inputs[0])
     rule = parse(text)
     simple = _elementwise_shape(rule, op, walk.shapes)
     if simple is not None:

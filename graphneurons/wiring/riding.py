@@ -16,7 +16,7 @@ from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolution, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.aligning import aligned_plane
@@ -235,17 +235,34 @@ def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
             return [ride.fed_back[op.output]]
         return [ride.of(op.inputs[0])]
     shape = ride.resolution.shapes.get(op.output)
+    chosen = _chosen(ride, op, shape) if op.type in CHOOSING else None
+    if chosen is not None:
+        return [chosen]
     guests: list[Guest] = []
     for index, name in enumerate(op.inputs):
         rider = ride.of(name) if name else CONSTANT
         if isinstance(rider, int) or shape is None:
             return [rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)]
-        if op.type == "Where" and index == 0 and rider.is_constant:
+        if op.type in CHOOSING and index == 0 and rider.is_constant:
             continue
         guests.append(guest(rider, shape))
     if shape is None:
         return [_shapeless(ride, op.output)]
     return [meet(ride.registry, _JUNCTIONS.get(step.kind, "sum"), op.name, shape, guests)]
+
+
+def _chosen(ride: Ride, op: Op, shape: Shape | None) -> Plane | None:
+    """What a Where takes from its two operands, where its condition is known before the model runs."""
+    condition = ride.resolution.values.get(op.inputs[0])
+    sides = [ride.of(name) for name in op.inputs[1:]]
+    if condition is None or shape is None or len(sides) != 2:
+        return None
+    data = [planes.broadcast(side, shape).data for side in sides if isinstance(side, Plane)]
+    if len(data) != 2 or condition.ndim > len(shape):
+        return None
+    truth = condition.astype(bool).reshape((1,) * (len(shape) - condition.ndim) + condition.shape)
+    planes.check_size(int(np.prod(np.broadcast_shapes(truth.shape, *(item.shape for item in data)), dtype=object)))
+    return planes.tighten(Plane(shape, np.where(truth, data[0], data[1])))
 
 
 def _shapeless(ride: Ride, name: str) -> int:

@@ -51,7 +51,7 @@ def wire(
     }
     features = find_features(resolution, labels)
     carries = _carries(resolution)
-    kept = frozenset(name for op, feedback in carries for name in (*op.outputs, feedback))
+    kept = frozenset(name for op, feedback in carries for name in (*op.inputs, *op.outputs, feedback))
     modulated = {item.op.name: tuple(dict.fromkeys(use.operand for use in item.uses)) for item in modulators}
     ride = Ride(resolution, readers, features, registry, modulated)
     walk(ride, kept)
@@ -66,7 +66,8 @@ def wire(
 
 def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str) -> Reader | None:
     step = resolution.steps[named.op.name]
-    if not isinstance(step, Binding):
+    if not isinstance(step, Binding) or (kind == "lookup" and step.rule.kind != "lookup"):
+        # A table picked by constant positions is a constant where it is added.
         return None
     labels = {use.operand: use.label for use in named.uses if use.label is not None}
     stage = named.uses[0].stage
