@@ -236,10 +236,12 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
 
 def _places(present: Plane) -> dict[int, Integers]:
     """Where along each axis of the operand the tensor is, for axes it fills only in part."""
-    varying = [axis for axis, size in enumerate(present.data.shape) if size > 1]
-    if len(varying) > 1:
+    there = present.data == 1
+    varying = [axis for axis, size in enumerate(there.shape) if size > 1]
+    along = {axis: there.any(axis=tuple(at for at in range(there.ndim) if at != axis)) for axis in varying}
+    if int(there.sum()) != prod(int(line.sum()) for line in along.values()):
         raise NoRule("the tensor fills a part of the operand that is no block of whole rows or columns")
-    return {axis: np.flatnonzero(present.data.reshape(-1) == 1) for axis in varying}
+    return {axis: np.flatnonzero(line) for axis, line in along.items()}
 
 
 def _chosen(plane: Plane, places: Mapping[int, Integers]) -> Integers:
