@@ -1,4 +1,4 @@
-"""Attention by heads: query, key and value neurons, who shares which, and the columns of the output each head writes."""
+"""Attention by heads: query, key and value neurons, who shares which, and the columns each head writes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def _tiles(found: Attention, part: str, values: Values, chosen: Sequence[int]) -
     wanted = list(dict.fromkeys(chosen if part == "query" else (_group(found, head) for head in chosen)))
     blocks = neurons.reshape(count, -1)
     if blocks.shape[1] * values.synapses * len(wanted) > MOST_READ:
-        raise UsageError(f"{found.parts[part].layer.id} is too large for {len(wanted)} heads; draw fewer: --max-neurons")
+        raise UsageError(
+            f"{found.parts[part].layer.id} is too large for {len(wanted)} heads; draw fewer: --max-neurons"
+        )
     return {head: coarse(values.rows([int(neuron) for neuron in blocks[head]])) for head in wanted}
 
 
@@ -96,10 +98,20 @@ def _tile(
         [{"width": wide, "height": tall, "fill": heat(theme, float(value), largest)} for value in row] for row in cells
     ]
     canvas.node(
-        id, x, y, UNIT * TILE_COLUMNS + 5, UNIT * TILE_ROWS + 5, shape="box", style="filled", fillcolor=theme.background,
-        color=colour, penwidth=1.8, label=table(grid, canvas.scale, theme.background, 0), tooltip=says,
+        id,
+        x,
+        y,
+        UNIT * TILE_COLUMNS + 5,
+        UNIT * TILE_ROWS + 5,
+        shape="box",
+        style="filled",
+        fillcolor=theme.background,
+        color=colour,
+        penwidth=1.8,
+        label=table(grid, canvas.scale, theme.background, 0),
+        tooltip=says,
         **{"id": f"{kind}-{id}", "class": kind},
-    )  # fmt: skip
+    )
 
 
 def _heads(
@@ -122,15 +134,25 @@ def _heads(
         letter = part[0]
         for group, cells in tiles[part].items():
             rows = [at for at, head in enumerate(chosen) if _group(found, head) == group]
-            y = PITCH * (sum(rows) / len(rows) + 0.5) + OFFSETS[part] * (1 if own else 0.75 if part == "value" else -0.75)
+            y = PITCH * (sum(rows) / len(rows) + 0.5) + OFFSETS[part] * (
+                1 if own else 0.75 if part == "value" else -0.75
+            )
             id = f"{letter}{group}"
             sharing = [chosen[at] for at in rows]
-            says = f"{named(found.parts[part].layer.id)}, head {group}, read by {', '.join(f'h{head}' for head in sharing)}"
+            readers = ", ".join(f"h{head}" for head in sharing)
+            says = f"{named(found.parts[part].layer.id)}, head {group}, read by {readers}"
             _tile(canvas, id, XS[part], y, cells, hues[group], says, part)
             canvas.words(XS[part] - 62, y, id, size=12.5, bold=True, align="right")
             for head in sharing:
-                canvas.edge(id, f"h{head}", color=hues[group], penwidth=1.4 * canvas.scale, arrowhead="normal",
-                            tailport="e", **{"class": part})  # fmt: skip
+                canvas.edge(
+                    id,
+                    f"h{head}",
+                    color=hues[group],
+                    penwidth=1.4 * canvas.scale,
+                    arrowhead="normal",
+                    tailport="e",
+                    **{"class": part},
+                )
 
 
 def _outputs(canvas: Canvas, found: Attention, values: Values, chosen: Sequence[int]) -> None:
@@ -138,7 +160,9 @@ def _outputs(canvas: Canvas, found: Attention, values: Values, chosen: Sequence[
     theme = canvas.options.colours
     each = values.synapses // found.heads
     bottom = PITCH * len(chosen)
-    canvas.circle("sum", XS["sum"], bottom / 2, "Σ", theme.background, size=54, font=21, border=theme.ink, pen=2.2, kind="sum")
+    canvas.circle(
+        "sum", XS["sum"], bottom / 2, "Σ", theme.background, size=54, font=21, border=theme.ink, pen=2.2, kind="sum"
+    )
     for at, head in enumerate(chosen):
         block = values.columns(range(head * each, (head + 1) * each))
         colour = hue(list(dict.fromkeys(_group(found, one) for one in chosen)).index(_group(found, head)))
@@ -203,8 +227,10 @@ def _frame(canvas: Canvas, analysis: Analysis, found: Attention, chosen: Sequenc
     if found.output is not None:
         layers[found.output.id] = None
     headline(canvas, parent or name, f"attention: {heads}", [", ".join(named(layer, 40) for layer in layers)])
-    notes = ["a tile is one head's block of the weight (its neurons down, what they read across; O: what it reads down, "
-             "its neurons across), means in coarse cells, scaled to its largest"]  # fmt: skip
+    notes = [
+        "a tile is one head's block of the weight (its neurons down, what they read across; O: what it reads down, "
+        "its neurons across), means in coarse cells, scaled to its largest"
+    ]
     if found.packed:
         spans = ", ".join(f"{SYMBOLS[part]} {_span(found.parts[part].neurons)}" for part in PARTS)
         notes.append(f"packed in one weight, its neurons taken as {spans}")

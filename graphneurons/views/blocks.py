@@ -37,7 +37,7 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Strip:
     """One axis of a stored weight: what each position of it (within the part that is used) adds to the number of the
-    neuron and to the number of the synapse. ``first`` is where the part starts, ``stored`` the size of the whole axis."""
+    neuron and to the number of the synapse. ``first``: where the part starts, ``stored``: size of the whole axis."""
 
     stored: int
     first: int
@@ -81,7 +81,7 @@ def laid_out(use: WeightUse, graph: ModelGraph) -> Laid:
         i for i in inside if _TAP.fullmatch(factors[i].name)
     ]
     outside = [index for index, factor in enumerate(factors) if factor.role != "synapse"]
-    steps = {index: (0, 0) for index in range(len(factors))}
+    steps = dict.fromkeys(range(len(factors)), (0, 0))
     neurons = synapses = 1
     for index in reversed(outside):
         steps[index] = (neurons, 0)

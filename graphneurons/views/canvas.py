@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from graphneurons.reports.names import cells
 from graphneurons.views.dot import Document, Edge, Label, Node, escaped, html, number, plain, written
@@ -20,10 +21,7 @@ NARROW, WIDE = "iljtfrI.,:;'|!()[] ·‖", "mwMWGOQ@%—…"
 
 def text_width(text: str, size: float = BASE) -> float:
     """About how wide ``text`` is in points, in a sans-serif of ``size``: a little more rather than a little less."""
-    if not text.isascii():
-        extra = cells(text) - len(text)
-    else:
-        extra = 0
+    extra = 0 if text.isascii() else cells(text) - len(text)
     narrow = sum(map(text.count, NARROW))
     wide = sum(map(text.count, WIDE))
     return size * (0.56 * (len(text) - narrow - wide) + 0.31 * narrow + 0.88 * wide + 0.5 * extra)
@@ -184,7 +182,7 @@ class Canvas:
 
     def path(self, id: str, places: Sequence[tuple[float, float]], **attributes: object) -> None:
         """A line through several places; an arrowhead, if any, stands at its end."""
-        for at, (start, stop) in enumerate(zip(places, places[1:], strict=False)):
+        for at, (start, stop) in enumerate(pairwise(places)):
             last = at == len(places) - 2
             self.line(f"{id}{at}", start, stop, **(attributes if last else {**attributes, "arrowhead": "none"}))
 
@@ -195,7 +193,13 @@ class Canvas:
         theme = self.options.colours
         common = {"fontname": FONT, "fontsize": BASE * self.scale}
         return Document(
-            {"layout": "nop", "outputorder": "edgesfirst", "splines": "line", "bgcolor": theme.background, "pad": "0.25"},
+            {
+                "layout": "nop",
+                "outputorder": "edgesfirst",
+                "splines": "line",
+                "bgcolor": theme.background,
+                "pad": "0.25",
+            },
             {**common, "fixedsize": "true", "margin": "0", "fontcolor": theme.ink},
             {**common, "arrowsize": "0.7", "color": theme.muted, "fontcolor": theme.ink},
             tuple(self.nodes),
@@ -203,11 +207,9 @@ class Canvas:
         )
 
 
-def table(
-    rows: Sequence[Sequence[Mapping[str, object]]], scale: float, border: str, spacing: int = 1
-) -> Label:
-    """A grid of cells as one HTML-like label. A cell has ``width``, ``height``, and may have ``fill``, ``text``, ``ink``,
-    ``size``, ``bold``."""
+def table(rows: Sequence[Sequence[Mapping[str, object]]], scale: float, border: str, spacing: int = 1) -> Label:
+    """A grid of cells as one HTML-like label. A cell has ``width`` and ``height``, and may have ``fill``, ``text``,
+    ``ink``, ``size``, ``bold``."""
     lines = []
     for row in rows:
         lines.append("<TR>" + "".join(_cell(cell, scale) for cell in row) + "</TR>")

@@ -100,7 +100,9 @@ def draw_chain(analysis: Analysis, layers: tuple[Layer, ...], options: Options) 
     offset = canvas.bottom + 74 if options.perspective == "both" else 0.0
     missing = _neurons(canvas, stages, columns, xs, offset, height) if options.perspective != "weights" else 0
     names = " → ".join(named(layer.id, 24) for layer in layers)
-    counted = f"{sum(layer.neurons for layer in layers):,} neurons, {sum(layer.synapses for layer in layers):,} synapses"
+    counted = (
+        f"{sum(layer.neurons for layer in layers):,} neurons, {sum(layer.synapses for layer in layers):,} synapses"
+    )
     headline(canvas, names, "", [counted])
     _foot(canvas, analysis, stages, columns, known, missing)
     return canvas
@@ -198,8 +200,16 @@ def _weights(canvas: Canvas, stages: list[Stage], columns: list[Column], xs: lis
                              "ink": readable_on(fill)})  # fmt: skip
             cells.append(line)
         x = (xs[at] + xs[at + 1]) / 2
-        canvas.node(f"m{at}", x, tallest / 2, size * len(kept) + 1, 30.0 * len(cells) + 1, shape="none",
-                    label=table(cells, canvas.scale, theme.faint), **{"id": f"weights-{at}", "class": "weights"})  # fmt: skip
+        canvas.node(
+            f"m{at}",
+            x,
+            tallest / 2,
+            size * len(kept) + 1,
+            30.0 * len(cells) + 1,
+            shape="none",
+            label=table(cells, canvas.scale, theme.faint),
+            **{"id": f"weights-{at}", "class": "weights"},
+        )
         for tail, head in ((f"w{at}", f"m{at}"), (f"m{at}", f"w{at + 1}")):
             canvas.edge(tail, head, arrowhead="normal", penwidth=1.1 * canvas.scale)
         canvas.words(x, tallest / 2 - 15.0 * len(cells) - 14, f"{stage.layer.neurons:,} × {stage.values.synapses:,}",
@@ -251,7 +261,9 @@ def _foot(
     canvas: Canvas, analysis: Analysis, stages: list[Stage], columns: list[Column], known: list[Senders], zeros: int
 ) -> None:
     legend = [*known[0].legend(analysis)]
-    legend += [f"{column.texts[0][0]} = {named(stage.layer.id)}" for stage, column in zip(stages, columns[1:], strict=True)]
+    legend += [
+        f"{column.texts[0][0]} = {named(stage.layer.id)}" for stage, column in zip(stages, columns[1:], strict=True)
+    ]
     notes = ["; ".join(dict.fromkeys(legend))]
     if zeros:
         notes.append(f"{zeros:,} synapses of weight 0 have no line")

@@ -84,12 +84,16 @@ def draw_circuit(analysis: Analysis, layer: Layer, neuron: int, options: Options
         [f"{layer.kind}, {layer.neurons:,} × {layer.synapses_per_neuron:,}"
          + (f", then {layer.activation}" if layer.activation else "")],
     )  # fmt: skip
-    notes = [f"of every neuron the {options.top} strongest excitatory and the {options.top} strongest inhibitory are drawn; "
-             "all weaker ones are left out"]  # fmt: skip
+    notes = [
+        f"of every neuron the {options.top} strongest excitatory and the {options.top} strongest inhibitory are drawn; "
+        "all weaker ones are left out"
+    ]
     if any(copy for _, copy in circuit.levels):
         notes.append("dashed: a neuron of the same layer, one step before (or after)")
     if any(one.value is None for one in circuit.meetings.values()):
-        notes.append("grey: added up (+) or multiplied (×) in a junction, without a weight of its own; a junction is a level")
+        notes.append(
+            "grey: added up (+) or multiplied (×) in a junction, without a weight of its own; a junction is a level"
+        )
     if any(one.parts > 1 for one in circuit.meetings.values()):
         notes.append("of kernels and gates, the synapses from one neuron are summed")
     notes.extend(dict.fromkeys(circuit.dropped))
@@ -113,7 +117,9 @@ def _spread(circuit: Circuit, centre: Place, levels: int, way: int, most: int) -
                     circuit.levels[other] = way * level
                     following[other] = None
         if len(front) > WIDEST_LEVEL:
-            circuit.dropped.append(f"level {way * (level - 1)}: only {WIDEST_LEVEL} of {len(front):,} neurons are followed")
+            circuit.dropped.append(
+                f"level {way * (level - 1)}: only {WIDEST_LEVEL} of {len(front):,} neurons are followed"
+            )
         front = list(following)
 
 
@@ -165,7 +171,9 @@ def _summed(numbers: Integers, row: Floats) -> dict[int, float]:
 
 def _strongest(weights: dict[int, float], most: int) -> list[tuple[int, float]]:
     """The ``most`` largest positive and the ``most`` largest negative ones, strongest first of each."""
-    ordered = sorted(((value, number) for number, value in weights.items() if value == value), key=lambda one: (-one[0], one[1]))
+    ordered = sorted(
+        ((value, number) for number, value in weights.items() if value == value), key=lambda one: (-one[0], one[1])
+    )
     up = [(number, value) for value, number in ordered[:most] if value > 0]
     down = [(number, value) for value, number in sorted(ordered, key=lambda one: (one[0], one[1]))[:most] if value < 0]
     return up + down
@@ -239,15 +247,29 @@ def _drawn(canvas: Canvas, circuit: Circuit, centre: Place) -> None:
             sign = analysis.wiring.junction[source.id].kind if source.kind == "junction" else ""
             text = {"sum": f"+{index}", "product": f"×{index}"}.get(sign, str(index))
             canvas.circle(
-                ids[number, copy], x, y, text, theme.background if sign else hues[source.name], dashed=bool(copy),
-                size=54 if (number, copy) == centre else 40, pen=3 if (number, copy) == centre else 1.6, border=theme.ink,
-                bold=True, kind="junction" if sign else "neuron", tooltip=f"{KINDS[source.kind]} {named(source.id, 120)} {index}",
-            )  # fmt: skip
+                ids[number, copy],
+                x,
+                y,
+                text,
+                theme.background if sign else hues[source.name],
+                dashed=bool(copy),
+                size=54 if (number, copy) == centre else 40,
+                pen=3 if (number, copy) == centre else 1.6,
+                border=theme.ink,
+                bold=True,
+                kind="junction" if sign else "neuron",
+                tooltip=f"{KINDS[source.kind]} {named(source.id, 120)} {index}",
+            )
             if len(inside) > 1:
-                canvas.words(x, y + 27, named(source.id, 26), size=10.5, colour=theme.muted, backed=True)
+                canvas.words(x, y + 29, named(source.id, 26), size=10.5, colour=theme.muted, backed=True)
         canvas.words(x, -44, _level(level), size=13, bold=True)
-        canvas.words(x, -27, named(inside[0], 30) if len(inside) == 1 else f"{len(inside)} sources", size=11.5,
-                     colour=theme.muted)  # fmt: skip
+        canvas.words(
+            x,
+            -27,
+            named(inside[0], 30) if len(inside) == 1 else f"{len(inside)} sources",
+            size=11.5,
+            colour=theme.muted,
+        )
     largest: dict[str, float] = {}
     for one in circuit.meetings.values():
         name = analysis.wiring.describe(one.head[0])[0]

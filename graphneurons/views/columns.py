@@ -87,7 +87,10 @@ def draw_columns(analysis: Analysis, layer: Layer, options: Options) -> Canvas:
         canvas,
         layer.id,
         "column-wise: a presynaptic neuron scales its column; y is their sum",
-        [f"{layer.neurons:,} × {values.synapses:,}: {values.synapses:,} columns, read from {sources}; " + _drawn(written)],
+        [
+            f"{layer.neurons:,} × {values.synapses:,}: {values.synapses:,} columns, read from {sources}; "
+            + _drawn(written)
+        ],
     )
     return canvas
 
@@ -141,7 +144,9 @@ def _small(canvas: Canvas, written: Written, keys: Keys | None) -> None:
     norms = [float(np.linalg.norm(written.columns[:, at])) for at in range(len(indices))]
     reach = max([abs(scale) * norm for scale, norm in zip(scales, norms, strict=True)], default=0.0) or 1.0
     loudest = max([abs(scale) for scale in scales], default=0.0) or 1.0
-    canvas.circle("sum", sum_x, height / 2, "Σ", theme.background, size=58, font=22, border=theme.ink, pen=2.2, kind="sum")
+    canvas.circle(
+        "sum", sum_x, height / 2, "Σ", theme.background, size=58, font=22, border=theme.ink, pen=2.2, kind="sum"
+    )
     for at, scale in enumerate(scales):
         y, silent = pitch * (at + 0.5), scale == 0
         colour = theme.faint if silent else hue(at)
@@ -215,7 +220,9 @@ def _keys_of(canvas: Canvas, written: Written, keys: Keys | None, x: float, pitc
         for at in range(len(indices)):
             says = f"{sender.text} → {written.letters.sender(written.analysis, int(written.numbers[indices[at]])).text}"
             weight = float(keys.rows[at, source_at])
-            synapse(canvas, f"s{source_at}-k{at}", f"s{source_at}", f"k{at}", weight, weighing, f"{says}: {signed(weight)}")
+            synapse(
+                canvas, f"s{source_at}-k{at}", f"s{source_at}", f"k{at}", weight, weighing, f"{says}: {signed(weight)}"
+            )
     return dead
 
 
@@ -298,15 +305,29 @@ def _wide(canvas: Canvas, written: Written, keys: Keys | None) -> None:
         strip(canvas, f"v{at}", x, y, wide, 24, strips[at], largest, counts(column))
         canvas.edge(f"k{at}", f"v{at}", arrowhead="normal", penwidth=1.0 * canvas.scale, **{"class": "output"})
         up, down = int(np.argmax(column)), int(np.argmin(column))
-        says = f"{counts(column)};  most {own}{up} {signed(float(column[up]))}, {own}{down} {signed(float(column[down]))}"
+        says = (
+            f"{counts(column)};  most {own}{up} {signed(float(column[up]))}, {own}{down} {signed(float(column[down]))}"
+        )
         canvas.words(x, y + 22, says, size=10.5, colour=theme.muted)
         canvas.edge(f"v{at}", "sum", color=theme.dead if silent else hue(at), arrowhead="normal",
                     penwidth=1.8 * canvas.scale, tailport="e", **{"id": f"write-{at}", "class": "write"})  # fmt: skip
     height = pitch * len(indices)
     sum_x = box + 70 + wide + 130
-    canvas.circle("sum", sum_x, height / 2, "Σ", theme.background, size=58, font=22, border=theme.ink, pen=2.2, kind="sum")
-    canvas.box("out", sum_x + 140, height / 2, 150, 48, f"{named(written.layer.id, 22)}\n{written.layer.neurons:,} neurons",
-               style="filled", font=12.5, kind="result", tooltip=named(written.layer.id, 120))  # fmt: skip
+    canvas.circle(
+        "sum", sum_x, height / 2, "Σ", theme.background, size=58, font=22, border=theme.ink, pen=2.2, kind="sum"
+    )
+    canvas.box(
+        "out",
+        sum_x + 140,
+        height / 2,
+        150,
+        48,
+        f"{named(written.layer.id, 22)}\n{written.layer.neurons:,} neurons",
+        style="filled",
+        font=12.5,
+        kind="result",
+        tooltip=named(written.layer.id, 120),
+    )
     canvas.edge("sum", "out", arrowhead="normal", color=theme.ink, penwidth=1.6 * canvas.scale)
     top = canvas.top - 18
     for x, text in ((box / 2, "presynaptic neurons"), (box + 70 + wide / 2, "columns: what each writes")):
@@ -323,13 +344,19 @@ def _foot(canvas: Canvas, written: Written, keys: Keys | None, dead: int, own: s
     legend = written.letters.legend(written.analysis) + (keys.letters.legend(written.analysis) if keys else [])
     notes = ["; ".join([*legend, f"{own} = neurons of {named(written.layer.id)}"])]
     if bins:
-        notes.append(f"strips: {written.layer.neurons:,} weights in {bins} bins in their order, colour = mean of the bin")
+        notes.append(
+            f"strips: {written.layer.neurons:,} weights in {bins} bins in their order, colour = mean of the bin"
+        )
     if keys is not None and keys.at is not None:
-        notes.append("biases are added to the keys and to y; an arrow to Σ is as wide as what its neuron writes is long")
+        notes.append(
+            "biases are added to the keys and to y; an arrow to Σ is as wide as what its neuron writes is long"
+        )
     elif not bins:
         notes.append("an arrow to Σ is as wide as its column is long")
     if written.left_out:
-        notes.append(f"left out: {written.left_out:,} columns with {written.left_out * written.layer.neurons:,} synapses")
+        notes.append(
+            f"left out: {written.left_out:,} columns with {written.left_out * written.layer.neurons:,} synapses"
+        )
     largest = float(np.abs(keys.rows).max(initial=0.0)) if keys and not bins else 0.0
     widest = f"width and opacity = |w|, widest {largest:.3g}" if largest else ""
     footer(canvas, lines=bool(largest), widest=widest, dead=dead, notes=notes)

@@ -1,6 +1,6 @@
 """DOT text: quoting, HTML-like labels nobody can break out of, and the document.
 
-Quoting follows the `graphviz` package (a test compares them): quotes are escaped, and in labels backslashes are doubled,
+Quoting follows the `graphviz` package (a test compares them): quotes are escaped, and backslashes are doubled,
 so that Graphviz's own escapes (``\\N``, ``\\l``) mean nothing in names that come from a model.
 """
 
@@ -121,7 +121,7 @@ def written(document: Document) -> str:
 
 def _clusters(clusters: Iterable[Cluster]) -> list[str]:
     lines: list[str] = []
-    waiting: list[Cluster | int] = list(clusters)[::-1]
+    waiting: list[Cluster | int] = [*reversed([*clusters])]
     depth = 1
     while waiting:
         item = waiting.pop()

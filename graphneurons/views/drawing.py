@@ -11,7 +11,7 @@ from graphneurons.views.rendering import FORMATS, drawn
 
 @dataclass(frozen=True)
 class Drawing:
-    """What `graphneurons.render` gives. In a notebook it shows itself; ``engine`` as in `graphneurons.views.rendering`."""
+    """What `graphneurons.render` gives. A notebook shows it; ``engine`` as in `graphneurons.views.rendering`."""
 
     dot: str
     engine: str | None = None
@@ -25,8 +25,8 @@ class Drawing:
         return self.bytes("svg").decode("utf-8")
 
     def save(self, path: str | os.PathLike[str], format: str | None = None) -> None:
-        """Writes the picture, in the format its name ends in: the whole of it, or nothing. Raises `UsageError` for a name
-        that ends in none, `RenderError` where no engine can draw it, `OSError` where it cannot be written."""
+        """Writes the picture, in the format its name ends in: the whole of it, or nothing. Raises `UsageError` for
+        a name that ends in none, `RenderError` where no engine can draw it, `OSError` where it cannot be written."""
         target = os.fspath(path)
         picture = self.bytes(format or format_of(target))
         temporary = f"{target}.{os.getpid()}.{os.urandom(4).hex()}.tmp"

@@ -1,4 +1,4 @@
-"""A pair of layers evaluated at one input, with the stored weights alone: what the key neurons of a small MLP put out."""
+"""A pair of layers evaluated at one input, with the stored weights alone: what key neurons put out."""
 
 from __future__ import annotations
 

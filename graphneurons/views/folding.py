@@ -1,4 +1,4 @@
-"""The network as few enough nodes to look at: equal blocks folded into one, deep modules and long runs into summaries."""
+"""The network as few enough nodes to look at: equal blocks folded into one, deep modules and long runs summed up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Something drawn as one node. ``looks``: what must be equal for two blocks to be alike; ``layers``, ``neurons`` and
-    ``synapses`` add up where items are merged; ``text`` is its own name, the last part of its path."""
+    """Something drawn as one node. ``looks``: what must be equal for two blocks to be alike; ``layers``, ``neurons``
+    and ``synapses`` add up where items are merged; ``text`` is its own name, the last part of its path."""
 
     id: str
     kind: str
@@ -74,7 +74,11 @@ def fold(items: Sequence[Item]) -> Folded:
         turned: Path = ()
         copy: list[int] = []
         for at, part in enumerate(path):
-            place = chosen.get(turned, {}).get(int(part)) if part.isdigit() and len(part) < 7 and at < len(path) - 1 else None
+            place = (
+                chosen.get(turned, {}).get(int(part))
+                if part.isdigit() and len(part) < 7 and at < len(path) - 1
+                else None
+            )
             if place is not None and place[1] > 1:
                 copy.append(int(part) - place[0])
                 stack = Stack(turned, place[0], place[0] + place[1] - 1, place[1])

@@ -30,9 +30,7 @@ def headline(canvas: Canvas, name: str, says: str, under: Sequence[str] = ()) ->
         y += step
 
 
-def footer(
-    canvas: Canvas, *, lines: bool = True, widest: str = "", dead: int = 0, notes: Sequence[str] = ()
-) -> None:
+def footer(canvas: Canvas, *, lines: bool = True, widest: str = "", dead: int = 0, notes: Sequence[str] = ()) -> None:
     """The legend, of synapses drawn as ``lines`` or as tiles, then ``notes``: axis names and what was left out."""
     theme = canvas.options.colours
     left, y = canvas.left, canvas.bottom + 30

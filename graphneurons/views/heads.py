@@ -56,7 +56,9 @@ def attention_of(analysis: Analysis, layer: Layer, options: Options) -> Attentio
     if heads is None:
         raise UsageError(f"the file does not say how many heads {layers['query'].id} has; say it: --heads N")
     if queries % heads:
-        raise UsageError(f"--heads {heads}: {layers['query'].id} has {queries} query neurons, which do not divide by it")
+        raise UsageError(
+            f"--heads {heads}: {layers['query'].id} has {queries} query neurons, which do not divide by it"
+        )
     width = queries // heads
     kv_heads = options.kv_heads or max(1, parts["key"].neurons.size // width)
     if parts["key"].neurons.size % kv_heads or values % kv_heads or heads % kv_heads:
@@ -88,7 +90,7 @@ def _parts(analysis: Analysis, layers: dict[str, Layer], output: Layer | None) -
             parts[part] = Projection(layer, every)
             continue
         values = _read_by(analysis, layer, output) if "value" in sharing else None
-        if values is None or layer.neurons % len(sharing) and len(sharing) == 2:
+        if values is None or (layer.neurons % len(sharing) and len(sharing) == 2):
             values = np.array_split(every, len(sharing))[-1]
         if part == "value":
             parts[part] = Projection(layer, values)
@@ -149,6 +151,6 @@ def _split(graph: ModelGraph, shape: str, output: str, width: int) -> int | None
     heads, each = sizes[-2:]
     if isinstance(each, int) and 0 < each < width and width % each == 0 and heads in (width // each, -1):
         return width // each
-    if isinstance(heads, int) and each == -1 and 1 < heads and width % heads == 0:
+    if isinstance(heads, int) and each == -1 and heads > 1 and width % heads == 0:
         return heads
     return None

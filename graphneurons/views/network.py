@@ -118,7 +118,7 @@ def _items(analysis: Analysis, links: Sequence[Link]) -> list[Item]:
             item = Item(source.name, "lookup", lookup.scope[:-1], _own(lookup.scope, lookup.id), looks)
             placed.append((order.get(lookup.op.name, 0), at, item))
         elif source.kind == "junction":
-            # What only turns a layer's own neurons among themselves and ends there (rotary embeddings) is no junction of layers.
+            # What only turns a layer's own neurons among themselves (rotary embeddings) is no junction of layers.
             if source.name not in sending and len(receiving.get(source.name, ())) < 2:
                 continue
             junction = analysis.wiring.junction[source.id]
@@ -158,7 +158,9 @@ def _fitting(folded: Folded, options: Options, says: list[str]) -> Folded:
         if len(smaller.items) <= most:
             if len(smaller.items) < 5:
                 break
-            says.append(f"modules deeper than {depth} level{'s' * (depth > 1)} are collapsed, there being many (--depth N)")
+            says.append(
+                f"modules deeper than {depth} level{'s' * (depth > 1)} are collapsed, there being many (--depth N)"
+            )
             return smaller
     says.append("neighbours are drawn together, there being many layers and no modules to go by")
     return runs(folded, most)
@@ -236,8 +238,10 @@ def _clusters(
     children: dict[tuple[str, ...], list[Cluster]] = {}
     for at, stack in sorted(enumerate(stacks), key=lambda one: (-len(one[1].path), one[0])):
         label = f"{named('.'.join((*stack.prefix, str(stack.first))), 40)} … {stack.last}"
-        markup = (f'<FONT COLOR="{theme.muted}">{escaped(label)}</FONT>  '
-                  f'<FONT POINT-SIZE="{number(options.font_size * 1.35)}"><B>× {stack.copies:,}</B></FONT>')  # fmt: skip
+        markup = (
+            f'<FONT COLOR="{theme.muted}">{escaped(label)}</FONT>  '
+            f'<FONT POINT-SIZE="{number(options.font_size * 1.35)}"><B>× {stack.copies:,}</B></FONT>'
+        )
         attributes: dict[str, object] = {
             "label": html(markup), "labeljust": "l", "labelloc": "t", "style": "rounded,filled",
             "color": theme.faint, "fillcolor": blend(theme.background, theme.muted, 0.06), "fontcolor": theme.ink,
@@ -264,11 +268,21 @@ def _look(
         source = analysis.wiring.source[item.id]
         says = "sum, as in a residual stream" if item.kind == "sum" else "product, as in a gate"
         return {
-            "class": f"item junction {item.kind}", "id": f"item-{id}", "shape": "circle", "style": "filled", "fillcolor": theme.background,
-            "color": theme.ink, "penwidth": 1.4, "label": SIGNS[item.kind], "fixedsize": "true", "width": 0.34 * size / BASE,
-            "height": 0.34 * size / BASE, "margin": "0", "fontsize": size * 1.1,
+            "class": f"item junction {item.kind}",
+            "id": f"item-{id}",
+            "shape": "circle",
+            "style": "filled",
+            "fillcolor": theme.background,
+            "color": theme.ink,
+            "penwidth": 1.4,
+            "label": SIGNS[item.kind],
+            "fixedsize": "true",
+            "width": 0.34 * size / BASE,
+            "height": 0.34 * size / BASE,
+            "margin": "0",
+            "fontsize": size * 1.1,
             "tooltip": f"junction {named(source.id, 100)}: {says}, {source.size:,} channels",
-        }  # fmt: skip
+        }
     lines = _said(analysis, item, layer, own)
     hue = HUES[KINDS[item.kind]] if item.kind in KINDS else theme.muted
     merged = item.kind == "scope"
@@ -333,10 +347,14 @@ def _title(analysis: Analysis, options: Options, kinds: Sequence[str], says: Seq
         f"{'embedding' if kind == 'lookup' else escaped(kind.replace('_', ' '))}   </FONT>"
         for kind in kinds if kind in KINDS
     ]  # fmt: skip
-    lines.append("".join(squares) + f"{muted}+ sum (residual)   × product (gate)   dotted: queries and keys attend</FONT>")
+    lines.append(
+        "".join(squares) + f"{muted}+ sum (residual)   × product (gate)   dotted: queries and keys attend</FONT>"
+    )
     lines.extend(f"{muted}{escaped(line)}</FONT>" for line in says)
     unwired = len(analysis.unlabelled)
     if unwired:
-        lines.append(f"{muted}left out: {unwired:,} weights that could not be labelled (graphneurons analyze --all)</FONT>")
+        lines.append(
+            f"{muted}left out: {unwired:,} weights that could not be labelled (graphneurons analyze --all)</FONT>"
+        )
     lines.append(" ")
     return html('<BR ALIGN="LEFT"/>'.join(lines) + '<BR ALIGN="LEFT"/>')

@@ -18,8 +18,8 @@ MOST_DRAWN = 256
 class Options:
     """``neurons``: which to draw (`graphneurons.views.selecting`); ``max_neurons`` and ``max_synapses``: how many of a
     layer or of a neuron are drawn one by one (None: what suits the view); ``at``: an input to evaluate a pair of layers
-    at; ``up``, ``down``, ``top``: how far and how wide a circuit goes; ``heads``, ``kv_heads``: where a file does not say;
-    ``depth``: levels of module paths the network shows; ``font_size`` in points."""
+    at; ``up``, ``down``, ``top``: how far and how wide a circuit goes; ``heads``, ``kv_heads``: where a file does not
+    say; ``depth``: levels of module paths the network shows; ``font_size`` in points."""
 
     theme: str = "light"
     font_size: float = 14.0

@@ -24,9 +24,7 @@ class Quantization:
     zero: npt.NDArray[np.float32]
     block: int
 
-    def restored(
-        self, stored: npt.NDArray[np.float32], first: int, rest: Sequence[int]
-    ) -> npt.NDArray[np.float32]:
+    def restored(self, stored: npt.NDArray[np.float32], first: int, rest: Sequence[int]) -> npt.NDArray[np.float32]:
         """A piece of the weight that starts at position ``first`` of axis 0 and at ``rest`` of the others."""
         scale, zero = self.scale, self.zero
         for axis, (start, size) in enumerate(zip((first, *rest), stored.shape, strict=True)):

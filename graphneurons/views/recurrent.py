@@ -60,7 +60,9 @@ def draw_recurrent(analysis: Analysis, layer: Layer, options: Options) -> Canvas
     written_out = few and len({unit // units.per_direction for unit in units.selection.indices}) == 1
     dead = _gates(canvas, units, written_out)
     directions = (layer.neurons // len(units.gates)) // units.per_direction
-    counted = f"{layer.units or 0:,} units × {len(units.gates)} gates" + (f" × {directions} directions" * (directions > 1))
+    counted = f"{layer.units or 0:,} units × {len(units.gates)} gates" + (
+        f" × {directions} directions" * (directions > 1)
+    )
     split = " + ".join(f"{laid.synapses:,}" for laid in units.values.laid)
     headline(
         canvas,
@@ -76,14 +78,21 @@ def draw_recurrent(analysis: Analysis, layer: Layer, options: Options) -> Canvas
         left = total - len(units.selection.indices)
         how = {"all": "one direction", "as chosen": "those chosen"}.get(units.selection.how, units.selection.how)
         notes.append(f"left out: {left:,} of {total:,} units ({how} drawn), {left * len(units.gates):,} neurons")
-    footer(canvas, lines=written_out, widest=f"width and opacity = |w|, widest {_largest(units):.3g}" if written_out else "",
-           dead=dead, notes=notes)  # fmt: skip
+    footer(
+        canvas,
+        lines=written_out,
+        widest=f"width and opacity = |w|, widest {_largest(units):.3g}" if written_out else "",
+        dead=dead,
+        notes=notes,
+    )
     return canvas
 
 
 def _units(analysis: Analysis, layer: Layer, options: Options) -> Units:
     if layer.kind != "recurrent":
-        raise UsageError(f"{layer.id} is a {layer.kind} layer, --view recurrent is for LSTM, GRU and RNN; use --view rows")
+        raise UsageError(
+            f"{layer.id} is a {layer.kind} layer, --view recurrent is for LSTM, GRU and RNN; use --view rows"
+        )
     values = values_of(analysis, layer)
     per_direction = layer.units or layer.neurons
     factors = {factor.name: factor.size for axis in layer.weights[0].axes for factor in axis.factors}
@@ -91,7 +100,9 @@ def _units(analysis: Analysis, layer: Layer, options: Options) -> Units:
     known = GATES.get((layer.op.domain, layer.op.type)) or GATES.get(("aten", layer.op.type.partition(".")[0]))
     gates = known if known is not None and len(known) == count else tuple(f"gate {at}" for at in range(count))
     total = layer.neurons // count
-    units = Units(analysis, layer, values, gates, per_direction, Selection((), ""), np.zeros((0, 0, 0), np.float32), Senders({}))
+    units = Units(
+        analysis, layer, values, gates, per_direction, Selection((), ""), np.zeros((0, 0, 0), np.float32), Senders({})
+    )
 
     def norms() -> np.ndarray:
         numbers = np.array([[units.neuron(gate, unit) for unit in range(offered)] for gate in range(count)])
@@ -129,8 +140,19 @@ def _gates(canvas: Canvas, units: Units, written_out: bool) -> int:
     weighing = Weighing(_largest(units), 3.4)
     gap = height / len(chosen)
     for at, unit in enumerate(chosen):
-        canvas.circle(f"u{at}", unit_x, gap * (at + 0.5), f"h{unit}", hue(at), size=46, border=theme.ink, pen=2, bold=True,
-                      kind="unit", tooltip=f"{named(units.layer.id)} unit {unit}")  # fmt: skip
+        canvas.circle(
+            f"u{at}",
+            unit_x,
+            gap * (at + 0.5),
+            f"h{unit}",
+            hue(at),
+            size=46,
+            border=theme.ink,
+            pen=2,
+            bold=True,
+            kind="unit",
+            tooltip=f"{named(units.layer.id)} unit {unit}",
+        )
     for gate, name in enumerate(units.gates):
         start = gate * (block + GATE_GAP)
         canvas.words(table_x - 62, start + block / 2, [Run(name, True, 13)], align="right")
@@ -200,8 +222,12 @@ def _row(canvas: Canvas, units: Units, gate: int, at: int, left: float, y: float
 def _strips(canvas: Canvas, units: Units, gate: int, at: int, left: float, y: float, wide: float, inputs: int) -> None:
     row = units.rows[gate, at]
     half = (wide - 14) / 2
-    largest = max(float(np.abs(binned(part)).max(initial=0.0)) for part in (row[:inputs], row[inputs:]) if part.size) or 1.0
-    strip(canvas, f"w{gate}_{at}", left + half / 2, y, half, 24, binned(row[:inputs], 16), largest, counts(row[:inputs]))
+    largest = (
+        max(float(np.abs(binned(part)).max(initial=0.0)) for part in (row[:inputs], row[inputs:]) if part.size) or 1.0
+    )
+    strip(
+        canvas, f"w{gate}_{at}", left + half / 2, y, half, 24, binned(row[:inputs], 16), largest, counts(row[:inputs])
+    )
     strip(canvas, f"r{gate}_{at}", left + half * 1.5 + 14, y, half, 24, binned(row[inputs:], 16), largest,
           counts(row[inputs:]))  # fmt: skip
 

@@ -53,8 +53,8 @@ def engines() -> dict[str, Engine]:
 def choose(format: str, dot: str, wanted: str | None = None) -> Engine:
     """The engine to draw ``dot`` with: ``wanted``, else what ``GRAPHNEURONS_ENGINE`` names, else whatever fits.
 
-    Raises `UsageError` for a name that is no engine, `RenderError` where none is installed that can do it; both say what
-    to install.
+    Raises `UsageError` for a name that is no engine, `RenderError` where none is installed that can do it; both say
+    what to install.
     """
     name = wanted or os.environ.get(VARIABLE) or "auto"
     if name not in ENGINES:
@@ -67,7 +67,9 @@ def choose(format: str, dot: str, wanted: str | None = None) -> Engine:
         if name == "graphviz-pure" and format == "pdf":
             raise RenderError("graphviz-pure draws no PDF: use --engine dot (graphviz.org), or write .svg or .png")
         return found[name]
-    order = ["dot", "graphviz-pure"] if format == "pdf" or (format == "png" and foreign(dot)) else ["graphviz-pure", "dot"]
+    order = (
+        ["dot", "graphviz-pure"] if format == "pdf" or (format == "png" and foreign(dot)) else ["graphviz-pure", "dot"]
+    )
     if format == "pdf":
         order = ["dot"]
     for candidate in order:

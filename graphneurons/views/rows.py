@@ -163,7 +163,7 @@ def _foot(canvas: Canvas, picked: Chosen, dead: int, zeros: int, letter: str, bi
     notes = [f"{letter} = neurons of {named(picked.layer.id)}; " + "; ".join(picked.letters.legend(picked.analysis))]
     if binned_by:
         notes.append(
-            f"strips: {picked.values.synapses:,} synapses in {binned_by} bins in their order, colour = mean weight of the bin"
+            f"strips: {picked.values.synapses:,} synapses in {binned_by} bins in their order, colour = mean of the bin"
         )
     if zeros > 0:
         notes.append(f"{zeros:,} synapses of weight 0 have no line")
@@ -205,11 +205,20 @@ def _strips(canvas: Canvas, picked: Chosen, letter: str) -> None:
     ids = {}
     for at, source in enumerate(sources):
         known = picked.analysis.wiring.source[source]
-        label = f"{named(known.id, 22)}\n{known.size:,} {'inputs' if known.kind == 'input' else 'neurons' if known.kind == 'layer' else 'channels'}"
+        unit = {"input": "inputs", "layer": "neurons"}.get(known.kind, "channels")
+        label = f"{named(known.id, 22)}\n{known.size:,} {unit}"
         ids[source] = canvas.box(
-            f"s{at}", left, start + gap * (at + 0.5), 150, 46, label, style="filled", font=12.5, kind="source",
+            f"s{at}",
+            left,
+            start + gap * (at + 0.5),
+            150,
+            46,
+            label,
+            style="filled",
+            font=12.5,
+            kind="source",
             tooltip=named(source, 120),
-        )  # fmt: skip
+        )
     from_x = left + 75 + 120
     dead = 0
     for at, neuron in enumerate(indices):
@@ -223,7 +232,7 @@ def _strips(canvas: Canvas, picked: Chosen, letter: str) -> None:
         fill = theme.dead if silent else hue(at)
         ink = readable_on(fill)
         norm = float(np.linalg.norm(rows[at].astype(np.float64)))
-        text = "dead" if silent else f"‖w‖ {norm:.3g}   {counts(rows[at])}"
+        text = "dead" if silent else f"‖w‖ {norm:.4g}   {counts(rows[at])}"
         canvas.box(
             f"n{at}", from_x + wide + 26 + box / 2, y, box, 48,
             canvas.rich([Run(f"#{neuron:,}", True, 14, ink), Run(f"   {text}", False, 12, ink)]),
@@ -232,7 +241,9 @@ def _strips(canvas: Canvas, picked: Chosen, letter: str) -> None:
         )  # fmt: skip
         canvas.edge(f"b{at}", f"n{at}", arrowhead="normal", penwidth=1.0 * canvas.scale)
         for source in sources_in(picked.analysis, picked.numbers[at]):
-            canvas.edge(ids[source], f"b{at}", arrowhead="none", penwidth=0.9 * canvas.scale, headport="w", tailport="e")
+            canvas.edge(
+                ids[source], f"b{at}", arrowhead="none", penwidth=0.9 * canvas.scale, headport="w", tailport="e"
+            )
     if picked.left_out:
         bottom = pitch * len(indices)
         x = from_x + wide + 26 + box / 2

@@ -36,9 +36,19 @@ def strip(
     drawn = table(rows, canvas.scale, theme.background, spacing=0)
     more = {"tooltip": tooltip} if tooltip else {}
     return canvas.node(
-        id, x, y, width + 2 * pen, height + 2 * pen, shape="box", style="filled", fillcolor=theme.background,
-        color=border or theme.background, penwidth=pen or 0.5, label=drawn, **{"id": f"strip-{id}", "class": "strip", **more},
-    )  # fmt: skip
+        id,
+        x,
+        y,
+        width + 2 * pen,
+        height + 2 * pen,
+        shape="box",
+        style="filled",
+        fillcolor=theme.background,
+        color=border or theme.background,
+        penwidth=pen or 0.5,
+        label=drawn,
+        **{"id": f"strip-{id}", "class": "strip", **more},
+    )
 
 
 def counts(row: npt.NDArray[np.float32]) -> str:
@@ -72,9 +82,18 @@ def rest_box(
     for at, share in enumerate(heights.tolist()):
         if share:
             canvas.node(
-                f"{id}_{at}", x - span / 2 + bar * (at + 0.5), floor - 30 * share, bar * 0.92, 60 * share,
-                shape="box", style="filled", fillcolor=theme.muted, color=theme.muted, penwidth=0.2, label=canvas.rich([]),
-            )  # fmt: skip
+                f"{id}_{at}",
+                x - span / 2 + bar * (at + 0.5),
+                floor - 30 * share,
+                bar * 0.92,
+                60 * share,
+                shape="box",
+                style="filled",
+                fillcolor=theme.muted,
+                color=theme.muted,
+                penwidth=0.2,
+                label=canvas.rich([]),
+            )
     canvas.line(f"{id}_axis", (x - span / 2, floor), (x + span / 2, floor), arrowhead="none", penwidth=0.6)
     canvas.words(x - span / 2, floor + 11, f"{low:.3g}", size=11, align="left")
     canvas.words(x + span / 2, floor + 11, f"{high:.3g}", size=11, align="right")

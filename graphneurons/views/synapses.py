@@ -22,7 +22,7 @@ class Weighing:
 
 
 def signed(value: float) -> str:
-    """A weight as people read it: with its sign, to two or three decimals, or in short scientific form where that says nothing.
+    """A weight as people read it: with its sign, to two or three decimals, or in short scientific form.
 
     >>> signed(-0.456), signed(12345.6), signed(0.0001), signed(0.0)
     ('−0.46', '+1.2e4', '+1e-4', '0')

@@ -38,7 +38,7 @@ class Values:
         for laid, offset in zip(self.laid, self.offsets, strict=False):
             for block in blocks(laid, neurons=wanted):
                 at = np.flatnonzero(np.isin(block.neurons, wanted))
-                into = [place[int(block.neurons[i])] for i in at]
+                into = indices([place[int(block.neurons[i])] for i in at])
                 found[np.ix_(into, offset + block.synapses)] = block.values[at]
         return found
 
@@ -53,7 +53,7 @@ class Values:
             inside = np.array(sorted(place), np.int64)
             for block in blocks(laid, synapses=inside):
                 at = np.flatnonzero(np.isin(block.synapses, inside))
-                into = [place[int(block.synapses[i])] for i in at]
+                into = indices([place[int(block.synapses[i])] for i in at])
                 found[np.ix_(block.neurons, into)] = block.values[:, at]
         return found
 
@@ -78,8 +78,9 @@ class Values:
         columns = np.zeros(self.synapses)
         for laid, offset in zip(self.laid, self.offsets, strict=False):
             for block in blocks(laid):
-                values = np.nan_to_num(block.values, copy=False) if not np.isfinite(block.values.sum()) else block.values
-                squared = np.square(values)
+                squared = np.square(block.values)
+                if not np.isfinite(squared.sum()):
+                    squared = np.nan_to_num(squared, nan=0.0, posinf=3e38)
                 # A piece's numbers are distinct, so plain indexing adds every one of them.
                 rows[block.neurons] += squared.sum(axis=1, dtype=np.float32)
                 columns[offset + block.synapses] += squared.sum(axis=0, dtype=np.float32)

@@ -11,6 +11,7 @@ from graphneurons.axes.rules.site import Shape
 from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph
 from graphneurons.views.attention import draw_attention
+from graphneurons.views.canvas import Canvas
 from graphneurons.views.chain import chain_of, draw_chain, pair_of
 from graphneurons.views.circuit import draw_circuit
 from graphneurons.views.columns import draw_columns
@@ -37,7 +38,7 @@ def render(
     dims: Mapping[str, int] | None = None,
     **choices: Any,
 ) -> Drawing:
-    """A picture of ``model`` (a path, a loaded graph, or what `analyze` gave), ready to be saved or shown in a notebook.
+    """A picture of ``model`` (a path, a loaded graph, or an `Analysis`), to be saved or shown in a notebook.
 
     ``layer``: the id of a layer, as `analyze` lists it; for the view ``circuit`` followed by a neuron, ``fc1:3``.
     ``view``: one of `VIEWS`; without it the network, or what suits the layer. ``engine``: ``graphviz-pure``, ``dot`` or
@@ -83,14 +84,14 @@ def draw(analysis: Analysis, layer: str | None, view: str | None, options: Optio
     if name == "circuit":
         return draw_circuit(analysis, found, _neuron(neuron, options, found), options).dot()
     if neuron is not None:
-        raise UsageError(f"{layer}: only --view circuit is about one neuron; leave :{neuron} out, or use --neurons {neuron}")
+        raise UsageError(f"{layer}: only --view circuit is about one neuron; use {found.id} --neurons {neuron}")
     if name in ("pair", "mlp"):
         layers = pair_of(analysis, found) if name == "pair" else chain_of(analysis, found)
         return draw_chain(analysis, layers, options).dot()
     return _LAYERWISE[name](analysis, found, options).dot()
 
 
-_LAYERWISE: Mapping[str, Callable[[Analysis, Layer, Options], Any]] = {
+_LAYERWISE: Mapping[str, Callable[[Analysis, Layer, Options], Canvas]] = {
     "rows": draw_rows,
     "columns": draw_columns,
     "conv": draw_conv,
