@@ -27,6 +27,7 @@ class Request:
     depth: int | None
     top: int | None
     everything: bool
+    circuits: bool
     shapes: Mapping[str, tuple[int, ...]]
     dims: Mapping[str, int]
 
@@ -45,6 +46,13 @@ class Request:
     "--top", type=click.IntRange(1), help="Only the N largest, by synapses; the rest in one line.", metavar="N"
 )
 @click.option("--all", "everything", is_flag=True, help="Also list lookups, modulators and all unlabelled weights.")
+@click.option(
+    "--attention",
+    type=click.Choice(["projections", "circuits"]),
+    default="projections",
+    show_default=True,
+    help="Count query, key, value and output apart, or query with key and value with output.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--format", type=click.Choice(["text", "json", "csv", "markdown"]), help="[default: text]")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
@@ -56,6 +64,7 @@ def command(
     depth: int | None,
     top: int | None,
     everything: bool,
+    attention: Literal["projections", "circuits"],
     as_json: bool,
     format: Format | None,
     output: str | None,
@@ -90,7 +99,8 @@ def command(
     if top and by == "scope":
         raise click.UsageError("--top goes with --by layer and --by op; use --depth with --by scope")
     try:
-        request = Request(chosen, by, depth, top, everything, parse_shapes(shapes), parse_dims(dims))
+        given, sizes = parse_shapes(shapes), parse_dims(dims)
+        request = Request(chosen, by, depth, top, everything, attention == "circuits", given, sizes)
         paths = find_models(models)
         if output is not None:
             from graphneurons.cli.writing import check_target
@@ -167,10 +177,15 @@ def analysis_of(path: str, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[
 
 
 def _rendered(analysis: Analysis, request: Request, on_screen: bool, *, first: bool) -> str:
+    from graphneurons.circuits import find_circuits, merged
+
+    circuits = find_circuits(analysis) if request.circuits else None
     if request.format == "json":
         from graphneurons.reports.json import dumps
 
-        return dumps(analysis)
+        return dumps(analysis, circuits)
+    if circuits is not None:
+        analysis = merged(analysis, circuits)
     from graphneurons.cli.writing import view_for
 
     view, colour = view_for(on_screen, request.by, request.depth, request.top, request.everything)

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphneurons.analysis import Analysis, Axis, OpRef, WeightUse
+from graphneurons.circuits import Circuit, merged
 from graphneurons.reports.sources import Sources, junctions, sources
 
 SCHEMA_VERSION = 1
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
 _PAIRED = re.compile("#(?=#)")
 
 
-def to_json(analysis: Analysis) -> dict[str, Any]:
+def to_json(analysis: Analysis, circuits: Sequence[Circuit] | None = None) -> dict[str, Any]:
     """``analysis`` as plain dictionaries, lists, strings and integers, as docs/analysis.schema.json describes them.
 
     The SHA-256 of the model file is computed here, by reading the file: it is None where there is no such file (a model
-    that was built in memory). Raises OSError where the file can no longer be read.
+    that was built in memory). With ``circuits``, the totals count these in place of the projections they are made of;
+    layers stay what they are. Raises OSError where the file can no longer be read.
     """
+    totals = analysis.totals if circuits is None else merged(analysis, circuits).totals
     modulating: dict[str, list[str]] = {}
     for modulator in analysis.modulators:
         if modulator.of is not None:
@@ -29,11 +33,11 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "model": model_record(analysis),
         "totals": {
-            "neurons": analysis.totals.neurons,
-            "synapses": analysis.totals.synapses,
-            "parameters": analysis.totals.parameters,
-            "labelled_elements": analysis.totals.labelled_elements,
-            "weight_elements": analysis.totals.weight_elements,
+            "neurons": totals.neurons,
+            "synapses": totals.synapses,
+            "parameters": totals.parameters,
+            "labelled_elements": totals.labelled_elements,
+            "weight_elements": totals.weight_elements,
         },
         "layers": [
             {
@@ -80,13 +84,14 @@ def to_json(analysis: Analysis) -> dict[str, Any]:
             for each in analysis.unlabelled
         ],
         "junctions": list(junctions(analysis.wiring)),
+        **({} if circuits is None else {"circuits": [_circuit(each) for each in circuits]}),
         "notices": [{"code": n.code, "where": n.where, "message": n.message} for n in analysis.notices],
     }
 
 
-def dumps(analysis: Analysis) -> str:
+def dumps(analysis: Analysis, circuits: Sequence[Circuit] | None = None) -> str:
     """`to_json` as text: ASCII only, one record per line, so that two versions of a report compare line by line."""
-    return dumps_record(to_json(analysis))
+    return dumps_record(to_json(analysis, circuits))
 
 
 def dumps_many(texts: Iterable[str]) -> str:
@@ -116,7 +121,8 @@ def _written(report: dict[str, Any], indent: str) -> Iterator[str]:
 
 def _strict(value: Any) -> str:
     # Azure pipelines act upon any "##vso[" in a log, so no two number signs are written side by side.
-    return _PAIRED.sub(r"\\u0023", json.dumps(value, ensure_ascii=True, allow_nan=False))
+    text = _ENCODER.encode(value)
+    return _PAIRED.sub(r"\\u0023", text) if "##" in text else text
 
 
 def model_record(analysis: Analysis) -> dict[str, Any]:
@@ -136,6 +142,17 @@ def _sha256(path: str) -> str | None:
     from graphneurons.load.reading import digest
 
     return digest(path)
+
+
+def _circuit(circuit: Circuit) -> dict[str, Any]:
+    return {
+        "id": circuit.id,
+        "kind": circuit.kind,
+        "neurons": circuit.neurons,
+        "synapses_per_neuron": circuit.synapses_per_neuron,
+        "synapses": circuit.synapses,
+        "layers": list(circuit.layers),
+    }
 
 
 def _op(op: OpRef) -> dict[str, str]:

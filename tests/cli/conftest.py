@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, {root!r})
 import graphneurons.cli.analyze as analyze
 import tests.sample_analyses as samples
-analyze.analysis_of = lambda path, shapes, dims: getattr(samples, {sample!r})()
+analyze.analysis_of = lambda path, *_: getattr(samples, {sample!r})()
 from graphneurons.cli import main
 main()
 """

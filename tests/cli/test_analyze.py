@@ -17,7 +17,7 @@ SCHEMA = json.loads((ROOT / "docs" / "analysis.schema.json").read_text("utf-8"))
 def samples(monkeypatch):
     """Makes the command see analyses made by hand: ``bad*`` fails, all other files hold the mixture."""
 
-    def analysis_of(path, shapes, dims):
+    def analysis_of(path, *_):
         name = Path(path).name
         if name.startswith("bad"):
             from graphneurons.errors import LoadError
@@ -158,7 +158,7 @@ def test_links_to_directories_are_not_followed(cli, samples, tmp_path):
 def test_shapes_and_dims_reach_the_analysis(cli, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "graphneurons.cli.analyze.analysis_of", lambda path, shapes, dims: seen.append((shapes, dims)) or mixture()
+        "graphneurons.cli.analyze.analysis_of", lambda path, shapes, dims, *_: seen.append((shapes, dims)) or mixture()
     )
     cli("analyze", "m", "--shape", "a=b=1,3", "--shape", "2, 2", "--dim", "batch=4", "--dim", "x=y=5")
     assert seen == [({"a=b": (1, 3), "": (2, 2)}, {"batch": 4, "x=y": 5})]
@@ -217,7 +217,7 @@ def test_a_missing_file(cli, tmp_path):
 
 
 def raising(error):
-    def analysis_of(path, shapes, dims):
+    def analysis_of(path, *_):
         raise error
 
     return analysis_of
@@ -298,3 +298,16 @@ def test_a_file_name_that_is_not_utf8(process, tmp_path):
     assert ran.code == 0
     assert json.loads(ran.out)["model"]["path"].endswith("caf\\xe9.onnx")
     assert "caf\\udce9.onnx" in process("analyze", os.fsdecode(odd)).out
+
+
+def test_attention_as_circuits(cli):
+    model = ROOT / "fixtures" / "gpt_block.onnx"
+    plain, merged = cli("analyze", model), cli("analyze", model, "--attention", "circuits")
+    assert "attn QK" in merged.out
+    assert "attn QK" not in plain.out
+    assert "neurons     108\n" in plain.out
+    assert "neurons     84\n" in merged.out
+    report = json.loads(cli("analyze", model, "--attention", "circuits", "--json").out)
+    jsonschema.validate(report, SCHEMA)
+    assert report["totals"]["neurons"] == 84
+    assert cli("analyze", model, "--attention", "projections").out == plain.out

@@ -20,7 +20,7 @@ from tests.sample_analyses import mixture
 
 @pytest.fixture(autouse=True)
 def _samples(monkeypatch):
-    monkeypatch.setattr("graphneurons.cli.analyze.analysis_of", lambda path, shapes, dims: mixture())
+    monkeypatch.setattr("graphneurons.cli.analyze.analysis_of", lambda path, shapes, dims, *_: mixture())
 
 
 def left_in(folder) -> list[str]:
