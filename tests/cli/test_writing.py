@@ -195,7 +195,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(cli, tmp_path, monkeypat
 def test_a_failed_model_leaves_the_old_file_whole(cli, tmp_path, monkeypatch):
     from graphneurons.errors import LoadError
 
-    def analysis_of(path, shapes, dims):
+    def analysis_of(path, *_):
         if path == "bad.onnx":
             raise LoadError("is empty", file=path)
         return mixture()
