@@ -38,7 +38,7 @@ class Case:
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """The reports, besides JSON, to show of it: all where names are the weapon, none if it is heavy, else in turn."""
+        """The reports, besides JSON, to show of it: all where names are the weapon, none if heavy, else in turn."""
         every = ("text", "csv", "markdown")
         turn = sum(self.name.encode()) % 3
         return every if self.shown else () if self.alone else every[turn : turn + 1]
