@@ -20,7 +20,7 @@ from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown
 from graphneurons.axes.rules.site import NoRule, Shape
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.relaying import relay
-from graphneurons.wiring.slots import Ledger, Slots
+from graphneurons.wiring.slots import SINGLE, Ledger, Slots
 
 State = list["Slots | None"]
 """The slots of a value, axis by axis; None for an axis of a stored tensor that nothing has read yet."""
@@ -38,6 +38,7 @@ _SUMMED = frozenset({"sum", "mean", "amax", "amin", "prod", "norm", "logsumexp",
 _READ_FOR_SHAPE = re.compile(
     r"Shape|Size|ConstantOfShape|Range|EyeLike|Random\w+|SequenceLength|OptionalHasElement|Constant|Iteration|Entry"
 )
+_UNIFORM = frozenset({"ConstantOfShape", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"})
 _MOST_AXES = 64
 
 
@@ -57,15 +58,11 @@ class Coupling:
             if shape is None or len(shape) > _MOST_AXES:
                 return None
             if name in self.resolution.graph.weights:
-                found = [None if size > 1 else self.single for size in shape]
+                found = [None if size > 1 else SINGLE for size in shape]
             else:
                 found = [self.ledger.code("made by an op that is not followed")] * len(shape)
             self.states[name] = found
         return found
-
-    @property
-    def single(self) -> int:
-        return self.ledger.code("an axis of size one")
 
     def slots(self, name: str, axis: int) -> Slots:
         """The slots of one axis, made where nothing has read it yet."""
@@ -137,7 +134,7 @@ def _entry(walk: Coupling, name: str) -> None:
     shape = walk.resolution.shapes.get(name)
     if shape is not None:
         walk.states[name] = [
-            walk.ledger.code(f"input {name!r} of the model, axis {axis}", entry=True) if size > 1 else walk.single
+            walk.ledger.code(f"input {name!r} of the model, axis {axis}", entry=True) if size > 1 else SINGLE
             for axis, size in enumerate(shape)
         ]
 
@@ -186,6 +183,7 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
     names = [name for name in op.inputs if name]
     marked = [op.inputs[i] for i, p in enumerate(step.operands) if p.mark == "_" and i < len(op.inputs) and op.inputs[i]]
     used = [name for name in names if name not in marked]
+    marked = marked if op.type != "CastLike" else []
     shape = walk.resolution.shapes.get(op.output)
     if shape is None or not used or any(walk.state(name) is None for name in used):
         _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of what it reads or makes is not known")
@@ -198,7 +196,7 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
             at = axis - (len(shape) - len(own))
             if at >= 0 and own[at] == size:
                 here.append((name, at))
-        made.append(walk.single if size <= 1 or not here else _tied(walk, here, size))
+        made.append(SINGLE if size <= 1 or not here else _tied(walk, here, size))
     if op.type in ("Trilu", "triu", "tril"):
         for found in made[-2:]:
             walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r} keeps a triangle"))
@@ -264,7 +262,7 @@ def _bound(walk: Coupling, op: Op, step: Binding) -> None:
         for axis in result:
             factors = _large(axis, step.sizes)
             if not factors:
-                made.append(walk.single)
+                made.append(SINGLE)
             elif len(factors) == 1:
                 made.append(env.get(factors[0], unmade))
             elif factors in products:
@@ -423,7 +421,9 @@ def _featureless(walk: Coupling, op: Op, step: Featureless) -> None:
     for name in op.outputs:
         shape: Shape | None = walk.resolution.shapes.get(name)
         if name and shape is not None and len(shape) <= _MOST_AXES:
-            walk.states[name] = [code] * len(shape)
+            walk.states[name] = [
+                SINGLE if size <= 1 else walk.made(size) if op.type in _UNIFORM else code for size in shape
+            ]
 
 
 def _unknown(walk: Coupling, op: Op, step: Unknown) -> None:

@@ -15,7 +15,12 @@ from graphneurons.axes.resolving import payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers
-from graphneurons.wiring.slots import Slots
+from graphneurons.wiring.slots import SINGLE, Slots
+
+_COPYING = frozenset({"Expand", "Tile", "expand", "expand_as", "repeat", "broadcast_to", "Stack"})
+"""Ops whose new places are copies."""
+
+_WORTHWHILE = 8
 
 if TYPE_CHECKING:
     from graphneurons.wiring.coupling import Coupling
@@ -27,6 +32,7 @@ class _Axis:
 
     slots: tuple[Slots, ...]
     landed: Plane
+    size: int
 
     @property
     def is_cuttable(self) -> bool:
@@ -34,7 +40,8 @@ class _Axis:
 
     @property
     def code(self) -> int:
-        return next(found for found in self.slots if isinstance(found, int))
+        """Why it cannot be cut."""
+        return min((found for found in self.slots if isinstance(found, int)), default=SINGLE)
 
     def spread(self) -> tuple[int, ...]:
         """The axes of the result along which its positions vary."""
@@ -50,8 +57,8 @@ def relay(walk: Coupling, op: Op) -> None:
     names = [op.inputs[index] for index in carried if op.inputs[index]]
     if not names or any(walk.state(name) is None for name in names):
         raise NoRule("the shape of what it moves is not known")
-    if walk.ledger.are_dull([found for name in names for found in walk.states[name]]):
-        code = next((found for found in walk.states[names[0]] if isinstance(found, int)), walk.single)
+    if op.type not in _COPYING and walk.ledger.are_dull([found for name in names for found in walk.states[name]]):
+        code = next((found for found in walk.states[names[0]] if isinstance(found, int)), SINGLE)
         for name in op.outputs:
             shape = walk.resolution.shapes.get(name)
             if name and shape is not None:
@@ -69,7 +76,7 @@ def relay(walk: Coupling, op: Op) -> None:
         slots = tuple(walk.states[name][axis] for name in names)
         if all(shape[axis] == 1 for shape in shapes):
             continue
-        known = tuple(walk.single if found is None else found for found in slots)
+        known = tuple(SINGLE if found is None else found for found in slots)
         try:
             landed = _run(walk, op, carried, axis)
         except NoRule as error:
@@ -77,7 +84,7 @@ def relay(walk: Coupling, op: Op) -> None:
                 walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r}: {error}"))
             continue
         for number, plane in enumerate(landed[: len(moved)]):
-            moved[number].append(_Axis(known, plane))
+            moved[number].append(_Axis(known, plane, max(shape[axis] for shape in shapes)))
     for number, name in enumerate(op.outputs):
         if name:
             _place(walk, op, name, moved[number], owner[number] if owner is not None else None)
@@ -111,14 +118,36 @@ def _place(walk: Coupling, op: Op, name: str, axes: Sequence[_Axis], owner: Plan
         if shape is not None:
             walk.states[name] = [ledger.code(f"made by {op.qualified} {op.name!r}")] * len(shape)
         return
-    made: list[Slots | None] = [None if size > 1 else walk.single for size in shape]
+    made: list[Slots | None] = [None if size > 1 else SINGLE for size in shape]
     split = [at for at, size in enumerate(owner.data.shape) if size > 1] if owner is not None else []
     if len(split) > 1 or 0 in shape:
         _give_up(walk, op, axes, made, range(len(shape)), "joins what it moves in more than one direction")
+    joint = (split[0], owner) if split and owner is not None else None
+    rest: list[_Axis] = []
     for group, spread in _components(axes):
-        _relate(walk, op, [axes[at] for at in group], spread, made, shape, (split[0], owner) if split and owner else None)
+        block = [axes[at] for at in sorted(group)]
+        apart = joint is None or joint[0] not in spread
+        if not (apart and len(block) + len(spread) > 2 and _regroup(walk, op, name, block, spread, made, shape)):
+            rest.extend(block)
+    for axis in (axis for axis in rest if not axis.is_cuttable):
+        _hold(walk, op, axis, axes, made)
+    movable = [axis for axis in rest if axis.is_cuttable]
+    for group, spread in _components(movable):
+        _relate(walk, op, [movable[at] for at in group], axes, spread, made, shape, joint)
     unmade = ledger.code(f"{op.qualified} {op.name!r}: places it makes")
-    walk.states[name] = [unmade if found is None else found for found in made]
+    walk.states[name] = [
+        found if found is not None else walk.made(size) if op.type in _COPYING else unmade
+        for found, size in zip(made, shape, strict=True)
+    ]
+
+
+def _hold(walk: Coupling, op: Op, axis: _Axis, axes: Sequence[_Axis], made: list[Slots | None]) -> None:
+    """Where an axis lands that cannot be cut. What something cuttable lands on too is told by that."""
+    spread = axis.spread()
+    alone = len(spread) == 1 and _is_whole(axis) and not any(spread[0] in other.spread() for other in axes if other is not axis)
+    for out in spread:
+        if made[out] is None:
+            made[out] = axis.code if alone else walk.ledger.derived(axis.code, f"{op.output} {out}")
 
 
 def _components(axes: Sequence[_Axis]) -> list[tuple[list[int], list[int]]]:
@@ -136,46 +165,130 @@ def _components(axes: Sequence[_Axis]) -> list[tuple[list[int], list[int]]]:
     return found
 
 
+def _regroup(
+    walk: Coupling,
+    op: Op,
+    name: str,
+    axes: Sequence[_Axis],
+    spread: Sequence[int],
+    made: list[Slots | None],
+    shape: tuple[int, ...],
+) -> bool:
+    """Axes that become others in plain order, as Reshape makes them, through the factors that both are products of.
+    False if they are not in plain order, or have no such factors."""
+    if not any(axis.is_cuttable for axis in axes):
+        return False
+    before, after = [axis.size for axis in axes], [shape[out] for out in spread]
+    factors = _common_factors(before, after)
+    if factors is None or not _is_plain(axes, spread, factors, before, after, shape):
+        return False
+    parts: list[Slots] = []
+    for axis, sizes in zip(axes, _shared_out(factors, before), strict=True):
+        slots = _joined(walk, axis)
+        if len(sizes) == 1:
+            parts.append(slots)
+        elif isinstance(slots, int):
+            parts.extend(walk.ledger.derived(slots, f"{name} part {at} of axis {len(parts)}") for at in range(len(sizes)))
+        else:
+            parts.extend(walk.ledger.apart(op.name, slots, sizes, [None] * len(sizes)))
+    at = 0
+    for out, sizes in zip(spread, _shared_out(factors, after), strict=True):
+        children = parts[at : at + len(sizes)]
+        at += len(sizes)
+        if all(isinstance(child, int) for child in children) and len(children) > 1:
+            first = next((child for child in children if isinstance(child, int)), SINGLE)
+            made[out] = walk.ledger.derived(first, f"{name} {out}")
+        else:
+            made[out] = children[0] if len(children) == 1 else walk.ledger.product(op.name, children, sizes)
+    return True
+
+
+def _common_factors(before: Sequence[int], after: Sequence[int]) -> list[int] | None:
+    """The coarsest sizes that both are products of runs of, outermost first."""
+    ends = {int(end) for sizes in (before, after) for end in np.cumprod(np.array(sizes, dtype=object))}
+    if int(np.prod(np.array(before, dtype=object))) != int(np.prod(np.array(after, dtype=object))):
+        return None
+    found, last = [], 1
+    for end in sorted(ends):
+        if end % last:
+            return None
+        found.append(end // last)
+        last = end
+    return found
+
+
+def _shared_out(factors: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """The run of ``factors`` that every one of ``sizes`` is the product of."""
+    found, at = [], 0
+    for size in sizes:
+        run, product = [], 1
+        while product < size:
+            run.append(factors[at])
+            product *= factors[at]
+            at += 1
+        found.append(run)
+    return found
+
+
+def _is_plain(
+    axes: Sequence[_Axis],
+    spread: Sequence[int],
+    factors: Sequence[int],
+    before: Sequence[int],
+    after: Sequence[int],
+    shape: tuple[int, ...],
+) -> bool:
+    """Whether positions land as in a Reshape."""
+    digits: list[Integers] = []
+    for out, sizes in zip(spread, _shared_out(factors, after), strict=True):
+        view = [1] * len(shape)
+        view[out] = shape[out]
+        digits.extend(
+            np.asarray(found).reshape(view) for found in np.unravel_index(np.arange(shape[out], dtype=np.int64), tuple(sizes))
+        )
+    at = 0
+    for axis, sizes in zip(axes, _shared_out(factors, before), strict=True):
+        expected = np.zeros((1,) * len(shape), dtype=np.int64)
+        for size in sizes:
+            expected = expected * size + digits[at]
+            at += 1
+        landed = axis.landed.data
+        wide = all(a in (1, b) for a, b in zip(landed.shape, expected.shape, strict=True))
+        if not wide or not np.array_equal(np.broadcast_to(landed, expected.shape), expected):
+            return False
+    return True
+
+
 def _relate(
     walk: Coupling,
     op: Op,
+    movable: Sequence[_Axis],
     axes: Sequence[_Axis],
     spread: Sequence[int],
     made: list[Slots | None],
     shape: tuple[int, ...],
     split: tuple[int, Plane] | None,
 ) -> None:
-    ledger = walk.ledger
-    movable = [axis for axis in axes if axis.is_cuttable]
-    if not movable:
-        alone = len(axes) == len(spread) == 1 and _is_whole(axes[0])
-        for out in spread:
-            made[out] = axes[0].code if alone else walk.ledger.derived(axes[0].code, f"{op.output} {out}")
-        return
+    """Axes that can be cut and land, together, on the axes ``spread`` of the result."""
     if not spread:
         for axis in movable:
             _picked(walk, op, axis)
-        return
-    if len(spread) == 1 and len(axes) == 1:
-        made[spread[0]] = _passed(walk, op, axes[0], spread[0], split)
-        return
-    if split is not None and split[0] in spread:
+    elif len(spread) == 1 and len(movable) == 1:
+        made[spread[0]] = _passed(walk, op, movable[0], spread[0], split)
+    elif split is not None and split[0] in spread:
         _give_up(walk, op, movable, made, spread, "joins an axis that it takes apart")
-        return
-    one = [_joined(walk, axis) for axis in movable]
-    held = {out for axis in axes if not axis.is_cuttable for out in axis.spread()}
-    free = [out for out in spread if out not in held]
-    if len(spread) == 1:
-        made[spread[0]] = _merged(walk, op, movable, one, shape[spread[0]])
-        return
-    for out in spread:
-        if out in held:
-            code = next(axis.code for axis in axes if not axis.is_cuttable and out in axis.spread())
-            made[out] = code if made[out] is None else made[out]
-    if len(movable) > 1 or not free:
+    elif len(spread) == 1:
+        made[spread[0]] = _merged(walk, op, movable, [_joined(walk, axis) for axis in movable], shape[spread[0]])
+    elif len(movable) > 1:
         _give_up(walk, op, movable, made, spread, "regroups several axes at once")
-        return
-    _split(walk, op, movable[0], one[0], free, made, shape)
+    else:
+        # Axes that something fixed lands on too can be cut where it costs little to see how.
+        held = {out for axis in axes if not axis.is_cuttable for out in axis.spread()}
+        free = [out for out in spread if out not in held]
+        slots = _joined(walk, movable[0])
+        if not free or movable[0].landed.data.size <= _WORTHWHILE * (slots.size if not isinstance(slots, int) else 1):
+            free = list(spread)
+        _split(walk, op, movable[0], slots, free, made, shape)
 
 
 def _give_up(
@@ -186,7 +299,7 @@ def _give_up(
         for found in axis.slots:
             walk.ledger.fix(found, code)
     for out in spread:
-        made[out] = code if made[out] is None else made[out]
+        made[out] = code
 
 
 def _joined(walk: Coupling, axis: _Axis) -> Slots:

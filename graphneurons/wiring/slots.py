@@ -19,6 +19,9 @@ from graphneurons.wiring.records import Integers
 Slots = Union[int, Integers]
 """The slots along one axis; a negative number where none of them can be cut: -1 for `Ledger.reasons[0]`, -2 for ..."""
 
+SINGLE = -1
+"""The slots of an axis of size one."""
+
 MOST_SLOTS = 1 << 26
 """Slots (and elements of grids) of one model."""
 
@@ -46,7 +49,7 @@ class Ledger:
     that are products; ``seen``: what ops read which array, as a number that tells arrays read differently apart.
     """
 
-    reasons: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=lambda: ["an axis of size one"])
     pairs: list[tuple[Integers, Integers]] = field(default_factory=list)
     fixed: list[tuple[Integers, int]] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
@@ -135,7 +138,7 @@ class Ledger:
         """The slots of an axis that is the product of ``children``, outermost first."""
         real = [(at, child) for at, child in enumerate(children) if not isinstance(child, int)]
         if not real:
-            return next((child for child in children if isinstance(child, int)), self.code("an axis of size one"))
+            return next((child for child in children if isinstance(child, int)), SINGLE)
         key = (*(id(child) if not isinstance(child, int) else child for child in children), *sizes)
         found = self._together.get(key)
         if found is None:
@@ -156,7 +159,7 @@ class Ledger:
         if before is not None:
             return [was if child is None else self.tie(child, was) for was, child in zip(before, known, strict=True)]
         children = [
-            (self.fresh(size) if size > 1 else self.code("an axis of size one")) if child is None else child
+            (self.fresh(size) if size > 1 else SINGLE) if child is None else child
             for child, size in zip(known, sizes, strict=True)
         ]
         self.keep(parent)
