@@ -18,12 +18,46 @@ _NAMED = {
     "Swish": "SiLU",
     **{
         name: name
-        for name in ["Relu", "LeakyRelu", "PRelu", "Elu", "Celu", "Selu", "ThresholdedRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "Softmax", "LogSoftmax", "Hardmax", "Gelu", "Mish", "Erf"]
+        for name in [
+            "Relu",
+            "LeakyRelu",
+            "PRelu",
+            "Elu",
+            "Celu",
+            "Selu",
+            "ThresholdedRelu",
+            "Sigmoid",
+            "HardSigmoid",
+            "HardSwish",
+            "Tanh",
+            "Softplus",
+            "Softsign",
+            "Softmax",
+            "LogSoftmax",
+            "Hardmax",
+            "Gelu",
+            "Mish",
+            "Erf",
+        ]
     },
 }
 _CLIP = "Clip"
 _TRANSPARENT = frozenset(
-    ["Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Cast", "CastLike", "Dropout", "QuantizeLinear", "DequantizeLinear", "BatchNormalization", "DynamicQuantizeLinear"]
+    [
+        "Reshape",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Flatten",
+        "Identity",
+        "Cast",
+        "CastLike",
+        "Dropout",
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "BatchNormalization",
+        "DynamicQuantizeLinear",
+    ]
 )
 _SPLITS = frozenset({"Split", "split_with_sizes", "chunk", "unbind"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})

@@ -67,7 +67,7 @@ class Layer:
     ``neurons`` x ``synapses_per_neuron`` = ``synapses``. A recurrent neuron is one row ``[W | R]`` of one gate and
     direction; ``units`` is then the number of hidden units (None elsewhere). ``tied_to`` is the id of the first layer
     that uses the same weights: such a layer is listed, and counted once in the totals. ``role`` is the part it plays
-    where that can be told: ``query``, ``key``, ``value``, ``output`` of attention (joined by ``+`` where one layer makes
+    where that can be told: ``query``, ``key``, ``value``, ``output`` of attention (joined by ``+`` where one layer has
     several), ``mlp_key``, ``mlp_gate``, ``mlp_value`` of an MLP block.
     """
 

@@ -34,7 +34,11 @@ def named(found: Iterable[Use], part: str) -> list[Named]:
 
 
 def count(
-    resolution: Resolution, found: Sequence[Use], weights: Sequence[Named], tables: Sequence[Named], scales: Sequence[Named]
+    resolution: Resolution,
+    found: Sequence[Use],
+    weights: Sequence[Named],
+    tables: Sequence[Named],
+    scales: Sequence[Named],
 ) -> Analysis:
     """The analysis: ``found`` uses, of which ``weights`` make layers, ``tables`` lookups and ``scales`` modulators,
     recorded and summed up."""

@@ -1,4 +1,4 @@
-"""The architecture graph: ops, values and lazy references to weights. The only module that knows networkx attributes."""
+"""The architecture graph: ops, values and lazy references to weights. Only this module knows networkx attributes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import networkx
@@ -79,12 +79,12 @@ class InMemory:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """A tensor without elements: on the meta device, fake, or pickled (and pickles are never opened). ``why`` says so."""
+    """A tensor without elements: on the meta device, fake, or pickled (pickles are never opened). ``why`` says so."""
 
     why: str
 
 
-Storage = Union[Inline, FileSlice, External, Filled, Sparse, InMemory, Absent]
+Storage = Inline | FileSlice | External | Filled | Sparse | InMemory | Absent
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +110,9 @@ class WeightRef:
         return self.dtype.startswith(("int", "uint", "bool"))
 
 
-Attribute = Union[
-    int, float, str, WeightRef, tuple[int, ...], tuple[float, ...], tuple[str, ...], tuple[WeightRef, ...]
-]
+Attribute = (
+    int | float | str | WeightRef | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | tuple[WeightRef, ...]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Op:
     """One node. ``inputs`` and ``outputs`` are value names, ``""`` where an optional one is left out.
 
     ``name`` is unique in the graph (the node's own name where it has one that is free); ``scope`` is the path of module
-    names the exporter recorded, outermost first; ``version`` is what the file declares for the op's domain (0: nothing).
+    names the exporter recorded, outermost first; ``version`` is what the file declares of the op's domain (or 0).
     """
 
     name: str
@@ -143,7 +143,7 @@ class Op:
         return f"{self.domain}.{self.type}" if self.domain else self.type
 
 
-Dim = Union[int, str, None]
+Dim = int | str | None
 """A size, the name of a dynamic dimension, or nothing known."""
 
 
@@ -236,9 +236,7 @@ class ModelGraph:
                 return key
             ref = self.weights.get(name)
             if ref is not None:
-                graph.add_node(
-                    key, kind="weight", dtype=ref.dtype, shape=ref.shape, weight=ref, is_output=name in kept
-                )
+                graph.add_node(key, kind="weight", dtype=ref.dtype, shape=ref.shape, weight=ref, is_output=name in kept)
                 return key
             value = inputs.get(name) or self.declared.get(name)
             graph.add_node(

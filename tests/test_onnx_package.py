@@ -1,4 +1,4 @@
-"""Every model that comes with the onnx package, and every one its node test generators make, analyzes without a crash."""
+"""Every model of the onnx package, and every one its node test generators make, analyzes without a crash."""
 
 from __future__ import annotations
 

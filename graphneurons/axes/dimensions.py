@@ -85,7 +85,9 @@ def concrete_inputs(
     for name in dims:
         if name not in symbols and name not in parts:
             listed = ", ".join(sorted(map(str, symbols))) or "none"
-            raise UsageError(f"no dimension is called {name!r}; the dynamic dimensions are: {listed}", file=graph.info.path)
+            raise UsageError(
+                f"no dimension is called {name!r}; the dynamic dimensions are: {listed}", file=graph.info.path
+            )
     known = Dimensions(dims)
     result: dict[str, Shape | None] = {}
     for value in graph.inputs:
@@ -139,4 +141,6 @@ def declared_shape(value: Value | None, known: Dimensions) -> Shape | None:
     if value is None or value.shape is None:
         return None
     sizes = [known.known(dim) if isinstance(dim, str) else dim for dim in value.shape]
-    return None if any(size is None or size < 0 for size in sizes) else tuple(size for size in sizes if size is not None)
+    return (
+        None if any(size is None or size < 0 for size in sizes) else tuple(size for size in sizes if size is not None)
+    )

@@ -59,7 +59,9 @@ def label_operand(binding: Binding, index: int) -> OperandLabel:
     others = {
         name
         for at, pattern in enumerate(binding.rule.operands)
-        if at != index and pattern.contracts and (at == 0 or stage_of(binding, at) == stage)
+        if at != index
+        and pattern.contracts
+        and (at == 0 or stage_of(binding, at) == stage)
         and not _added(binding, index, at)
         for name in _names(binding, at)
     }.union(*(_result_names(binding, earlier) for earlier in range(stage)))
@@ -87,9 +89,7 @@ def _added(binding: Binding, index: int, at: int) -> bool:
     operands = binding.rule.operands
     if binding.rule.kind == "recurrent":
         return at != 0 and operands[at].mark != "<"
-    return binding.rule.kind == "lookup" and all(
-        any(axis.picked for axis in operands[one].axes) for one in (index, at)
-    )
+    return binding.rule.kind == "lookup" and all(any(axis.picked for axis in operands[one].axes) for one in (index, at))
 
 
 def stage_of(binding: Binding, index: int) -> int:
@@ -116,13 +116,16 @@ def _result_names(binding: Binding, stage: int) -> set[str]:
     return {name for axis in binding.rule.sums[stage].axes if not axis.variadic for name in axis.factors}
 
 
+FOLDED = "folded"
+"""The factor of an axis that was contracted with another constant."""
+
 EXPERT = "expert"
 """The factor that numbers the rows of a stored tensor of which the running model picks some."""
 
 
 def chosen(strand: Strand, label: OperandLabel) -> OperandLabel | None:
-    """``label`` of an operand that the running model picked from a stored tensor, as a weight: the axes its indices made
-    are left out, and all it picks from is shared. None if what is left is no matrix: then it is a lookup."""
+    """``label`` of an operand that the running model picked from a stored tensor, as a weight: the axes its indices
+    made are left out, and all it picks from is shared. None if what is left is no matrix: then it is a lookup."""
     if strand.chosen is None:
         return None
     axes = tuple(() if strand.chosen.varies(axis) else names for axis, names in enumerate(label.axes))
@@ -161,7 +164,9 @@ def unrepeated(label: OperandLabel, strands: Sequence[Strand]) -> OperandLabel:
         return label
     axes = tuple(() if axis in repeated else names for axis, names in enumerate(label.axes))
     kept = {name for names in axes for name in names}
-    return OperandLabel(axes, label.sizes, {name: role for name, role in label.roles.items() if name in kept}, label.packed)
+    return OperandLabel(
+        axes, label.sizes, {name: role for name, role in label.roles.items() if name in kept}, label.packed
+    )
 
 
 def aligned(shape: Sequence[int]) -> OperandLabel:
@@ -264,7 +269,7 @@ def _stored_axis(size: int, data: Integers, label: OperandLabel, places: Mapping
     """The factors of the operand along which the coordinates ``data`` of one stored axis vary."""
     if data.size and int(data.min()) == MIXED:
         # Contracted with another constant before it met the activation: the rank of a low-rank product.
-        return Axis(size, "mixed", (Factor("folded", size, "mixed"),))
+        return Axis(size, "mixed", (Factor(FOLDED, size, "mixed"),))
     varying = [axis for axis, count in enumerate(data.shape) if count > 1]
     if not varying:
         return Axis(size, "shared", () if size == 1 else (Factor("stack", 1, "shared"),))

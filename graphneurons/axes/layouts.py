@@ -20,6 +20,7 @@ from graphneurons.axes.moving import positions as _flat
 from graphneurons.axes.planes import Integers, Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
 
+
 def _known(site: Site, index: int, what: str) -> tuple[int, ...]:
     numbers = site.integers(index)
     if numbers is None:
@@ -116,7 +117,9 @@ def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
     for shape in shapes:
         for axis, size in enumerate(shape, rank - len(shape)):
             if size != 1 and result[axis] not in (1, size):
-                raise NoRule(f"shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast; check --dim and --shape")
+                raise NoRule(
+                    f"shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast; check --dim and --shape"
+                )
             result[axis] = size if result[axis] == 1 else result[axis]
     return tuple(result)
 
@@ -303,9 +306,7 @@ def _gather_nd(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
     depth = value.shape[-1] if value.ndim else 0
     if batch or not 1 <= depth <= len(plane.shape):
         raise NoRule(f"indices of shape {list(value.shape)} with batch_dims {batch} are not followed")
-    found = tuple(
-        _indices_in(value[..., axis].astype(np.int64), plane.shape[axis]) for axis in range(depth)
-    )
+    found = tuple(_indices_in(value[..., axis].astype(np.int64), plane.shape[axis]) for axis in range(depth))
     if depth == 1:
         return (planes.take(plane, found[0], 0),)
     flat = _flat(plane.shape)[found]

@@ -17,8 +17,8 @@
     => ...       what the op puts out, where that is not the sums themselves (a recurrent cell has gates inside)
     | g=2 #=64   sizes of factors that shapes do not tell; `#` is the number of synapses per neuron of a packed weight
 
-A factor of a weight is a *neuron* factor if it is in the sums and in no other contracting operand, a *synapse* factor if
-it is not in the sums, and *shared* if it is in the sums and in another contracting operand.
+A factor of a weight is a *neuron* factor if it is in the sums and in no other contracting operand, a *synapse* factor
+if it is not in the sums, and *shared* if it is in the sums and in another contracting operand.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ def parse(text: str) -> Rule:
     known = frozenset().union(*(pattern.names for pattern in (*operands, *sums, *results)))
     for name in sizes:
         if name != PACKED and name not in known:
-            raise RuleError(f"rule `{text}` gives a size to `{name}`, which is in no operand; remove it or name the axis")
+            raise RuleError(
+                f"rule `{text}` gives a size to `{name}`, which is in no operand; remove it or name the axis"
+            )
     return rule
 
 

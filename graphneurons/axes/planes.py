@@ -85,7 +85,9 @@ def distinct(numbers: Integers) -> Integers:
     if numbers.size < 2:
         return numbers.reshape(-1)
     ordered: Integers = np.sort(numbers, axis=None)
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
+    found: Integers = ordered[first]
+    return found
 
 
 def tighten(plane: Plane) -> Plane:

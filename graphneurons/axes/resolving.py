@@ -1,10 +1,10 @@
-"""One walk over the graph that settles, op by op: shapes, small known values, what is constant, and what each op does."""
+"""One walk over the graph that settles, op by op: shapes, small known values, what is constant, what each op does."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy.typing as npt
 
@@ -50,13 +50,13 @@ class Featureless:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """What the op does cannot be said; ``reason`` is for the user. ``has_rule``: there is a rule, which does not fit."""
+    """What the op does cannot be said; ``reason`` is for the user. ``has_rule``: there is a rule that does not fit."""
 
     reason: str
     has_rule: bool = False
 
 
-Step = Union[Rule, Binding, Layout, Featureless, Unknown]
+Step = Rule | Binding | Layout | Featureless | Unknown
 """What an op does. A bare `Rule` is one that works element by element on operands of one shape."""
 
 LAYOUT = Layout()

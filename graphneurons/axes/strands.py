@@ -38,11 +38,15 @@ _MAKES_NUMBERS = frozenset({"DequantizeLinear", "Cast", "CastLike"})
 class Strand:
     """One stored tensor inside a constant value of some shape.
 
-    ``coordinates``: one plane per stored axis, the coordinate that stands at every place of the value (`MIXED` where
-    several met); ``present``: 1 where the tensor is, 0 where padding or other tensors are; ``untouched``: shape and
-    order are those of the stored tensor; ``picked``: stored axes of which a list of indices picked rows; ``chosen``: None, or, where the running
-    model picks those rows (experts), numbers that vary along the axes its indices made; ``modulates``: None, or what it does to another constant (``quantization``,
-    ``elementwise``); ``dequantized``: its integers were scaled to numbers.
+    ``coordinates``  one plane per stored axis: the coordinate that stands at every place of the value (`MIXED` where
+                     several met)
+    ``present``      1 where the tensor is, 0 where padding or other tensors are
+    ``untouched``    shape and order are those of the stored tensor
+    ``modulates``    None, or what it does to another constant (``quantization``, ``elementwise``)
+    ``dequantized``  its integers were scaled to numbers
+    ``picked``       stored axes of which a list of indices picked rows
+    ``chosen``       None, or, where the running model picks those rows (experts), numbers that vary along the axes its
+                     indices made
     """
 
     root: str
@@ -181,7 +185,9 @@ def _through(resolution: Resolution, op: Op, given: Sequence[Constant]) -> list[
     if not strands:
         return [()] * len(op.outputs)
     if len(strands) > MOST_STRANDS:
-        raise NoRule(f"{len(strands)} stored tensors meet in one constant, more than the {MOST_STRANDS} that are followed")
+        raise NoRule(
+            f"{len(strands)} stored tensors meet in one constant, more than the {MOST_STRANDS} that are followed"
+        )
     step = resolution.steps[op.name]
     if isinstance(step, Unknown):
         raise NoRule(step.reason)

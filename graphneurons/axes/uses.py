@@ -64,7 +64,19 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
         if any(name in woven and name not in resolution.constants for name in op.inputs):
             found.extend(_picked_at(op, resolution, woven))
     experts = {use.root for use in found if use.kind == "experts"}
-    return (use for use in found if use.part != "lookup" or use.root not in experts)
+    weights = {use.root for use in found if use.part == "weight"}
+    return (
+        use
+        for use in found
+        if not (use.part == "lookup" and use.root in experts) and not (_is_folded(use) and use.root in weights)
+    )
+
+
+def _is_folded(use: Use) -> bool:
+    """Whether the tensor was contracted with a constant before it met the activation here, as in the first step of an
+    unrolled loop: where it is a weight elsewhere, that says nothing new of it."""
+    axes = use.weight.axes if use.part == "modulator" and use.weight is not None else ()
+    return any(axis.role == "mixed" and axis.factors[0].name == FOLDED for axis in axes)
 
 
 def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
@@ -89,7 +101,9 @@ def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterat
             yield from _unlabelled(op, index, constant.strands, str(error), 0)
             continue
         if part == "weight" and any(strand.ref.dtype == "string" for strand in constant.strands):
-            yield from (Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands)
+            yield from (
+                Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands
+            )
             continue
         stage = stage_of(step, index) if isinstance(step, Binding) else 0
         for strand, own in _parts(constant.strands, label, part, kind):
@@ -132,7 +146,9 @@ def _role(op: Op, step: object, index: int, resolution: Resolution) -> tuple[Par
     if pattern.mark == "%":
         return ("modulator", "quantization")
     if pattern.mark == "~":
-        kind = "bias" if rule.kind in CONTRACTING else "normalisation" if rule.kind == "normalisation" else "elementwise"
+        kind = (
+            "bias" if rule.kind in CONTRACTING else "normalisation" if rule.kind == "normalisation" else "elementwise"
+        )
         return ("modulator", kind)
     if pattern.mark == "<":
         return ("modulator", "elementwise")
@@ -156,8 +172,10 @@ def _label(step: object, index: int, part: Part, shape: tuple[int, ...]) -> Oper
     if part == "modulator":
         return modulating(step, index) if step.operands[index] is not None else aligned(shape)
     label = label_operand(step, index)
-    if part == "weight" and step.rule.kind.startswith("conv") and not any(
-        axis.variadic and axis.factors[0] == "k" for axis in step.rule.operands[index].axes
+    if (
+        part == "weight"
+        and step.rule.kind.startswith("conv")
+        and not any(axis.variadic and axis.factors[0] == "k" for axis in step.rule.operands[index].axes)
     ):
         raise NoRule("the image is constant and the kernel is not")
     return label
@@ -186,7 +204,9 @@ def _parts(
         if own == "elementwise" and strand.picked and strand.is_numeric:
             # Rows of a table picked by constant indices (positions): a lookup, though nothing of the input picks them.
             yield strand, ("lookup", "lookup")
-        elif own in ("bias", "normalisation") or (strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric)):
+        elif own in ("bias", "normalisation") or (
+            strand.ref.elements > 1 and (own == "quantization" or strand.is_numeric)
+        ):
             yield strand, (part, own)
 
 

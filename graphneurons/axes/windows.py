@@ -1,4 +1,4 @@
-"""Sizes that only a formula tells: what a sliding window leaves of an axis (ONNX operator specification, Conv, Pool)."""
+"""Sizes that only a formula tells: what a sliding window leaves of an axis (ONNX operator specification, Conv)."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def _transposed(
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
         return [size * stride for size, stride in zip(inner, strides, strict=True)]
     extra = _filled(site, "output_padding", count, 0)
-    sizes = [
-        strides[at] * (inner[at] - 1) + extra[at] + reach[at] - pads[at] - pads[at + count] for at in range(count)
-    ]
+    sizes = [strides[at] * (inner[at] - 1) + extra[at] + reach[at] - pads[at] - pads[at + count] for at in range(count)]
     if min(sizes) < 0:
         raise NoRule(f"pads {list(pads)} leave nothing of sizes {list(inner)}")
     return sizes
@@ -112,9 +110,9 @@ def resized_shape(site: Site) -> Shape | None:
     axes = [site.axis(axis, len(shape)) for axis in chosen] if chosen else list(range(len(shape)))
     sizes = site.integers(3)
     given = site.op.attributes.get("scales")
-    scales: Sequence[float] = [float(item) for item in given if isinstance(item, (int, float))] if (
-        isinstance(given, tuple)
-    ) else ()
+    scales: Sequence[float] = (
+        [float(item) for item in given if isinstance(item, (int, float))] if (isinstance(given, tuple)) else ()
+    )
     for index in (2, 1):
         value = site.value(index)
         if not scales and value is not None and value.size == len(axes):

@@ -65,7 +65,11 @@ def test_a_plain_weight_of_an_unknown_operand_is_proved_all_the_same() -> None:
 @pytest.mark.parametrize(
     ("rule", "shapes", "complaint"),
     [
-        (MATMUL, [(5, 3), (4, 7)], "axis 0 of operand 1 has size 4, but rule `linear: *b m i, *b i o -> *b m o` makes it (i=3)"),
+        (
+            MATMUL,
+            [(5, 3), (4, 7)],
+            "axis 0 of operand 1 has size 4, but rule `linear: *b m i, *b i o -> *b m o` makes it (i=3)",
+        ),
         (CONV, [(1, 6, 9), (9, 3, 5), None], "axis 0 of operand 1 has size 9, but"),
         ("linear: m i, o i -> m o", [(5, 3), (7,)], "operand 1 has shape [7], which does not fit `o i`"),
     ],

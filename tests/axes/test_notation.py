@@ -22,19 +22,23 @@ def test_every_rule_of_the_tables_prints_as_it_reads(text: str) -> None:
 NAMES = st.sampled_from(["a", "b", "gate", "h2", "i"])
 AXES = st.one_of(
     st.just(AxisPattern(())),
-    st.builds(lambda names, picked: AxisPattern(tuple(names), False, picked), st.lists(NAMES, min_size=1, max_size=3), st.booleans()),
+    st.builds(
+        lambda names, picked: AxisPattern(tuple(names), False, picked),
+        st.lists(NAMES, min_size=1, max_size=3),
+        st.booleans(),
+    ),
     st.builds(lambda name, mixed: AxisPattern((name,), True, False, mixed), NAMES, st.booleans()),
 )
 OPERANDS = st.one_of(
     st.just(Pattern((), "_")),
-    st.builds(lambda axes, mark: Pattern(tuple(axes), mark), st.lists(AXES, max_size=4), st.sampled_from(["", "~", "%", "<"])),
+    st.builds(
+        lambda axes, mark: Pattern(tuple(axes), mark), st.lists(AXES, max_size=4), st.sampled_from(["", "~", "%", "<"])
+    ),
 )
 
 
 @given(st.lists(OPERANDS, min_size=1, max_size=4), st.lists(OPERANDS, min_size=1, max_size=3), st.booleans())
-def test_printing_and_parsing_are_inverse(
-    operands: list[Pattern], sums: list[Pattern], packed: bool
-) -> None:
+def test_printing_and_parsing_are_inverse(operands: list[Pattern], sums: list[Pattern], packed: bool) -> None:
     rule = Rule("linear", tuple(operands), tuple(sums), tuple(sums), {"#": 7} if packed else {})
     assert parse(str(rule)) == rule
 
@@ -43,7 +47,10 @@ def test_printing_and_parsing_are_inverse(
     ("text", "complaint"),
     [
         ("linear *b i -> *b o", "rule `linear *b i -> *b o`: expected `:` at column 8, `*`"),
-        ("linear: *b i, -> *b o", "expected an operand (`_` for one that does not matter, `.` for a scalar) at column 15, `->`"),
+        (
+            "linear: *b i, -> *b o",
+            "expected an operand (`_` for one that does not matter, `.` for a scalar) at column 15, `->`",
+        ),
         ("linear: *b i, o i", "expected `->` at its end"),
         ("linear: i -> o | x=2", "gives a size to `x`, which is in no operand; remove it or name the axis"),
         ("linear: i -> o | o=two", "expected a number at column 20, `two`"),

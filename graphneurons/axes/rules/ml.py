@@ -1,7 +1,7 @@
 """The tables of ai.onnx.ml and the training preview.
 
-Linear models keep their weights in attributes, which the loader makes operands: ``coefficients`` is (neurons, features),
-flattened, and ``intercepts`` has one number per neuron.
+Linear models keep their weights in attributes, which the loader makes operands: ``coefficients`` is (neurons,
+features), flattened, and ``intercepts`` has one number per neuron.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from graphneurons.graph import Op
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Shape = tuple[int, ...]
-RuleText = Union[str, Callable[["Site"], str]]
+RuleText = str | Callable[["Site"], str]
 RuleTable = Mapping[str, RuleText]
 
 
@@ -77,9 +77,13 @@ class Site:
         return value
 
     def integers(self, index: int) -> tuple[int, ...] | None:
-        """The values of operand ``index``, flattened, if it holds integers, is small and known before the model runs."""
+        """The values of operand ``index``, flattened, if it holds integers and is small and known ahead."""
         value = self.value(index)
-        return None if value is None or value.dtype.kind not in "iub" else tuple(int(item) for item in value.reshape(-1).tolist())
+        return (
+            None
+            if value is None or value.dtype.kind not in "iub"
+            else tuple(int(item) for item in value.reshape(-1).tolist())
+        )
 
     def value(self, index: int) -> npt.NDArray[Any] | None:
         """The array of operand ``index`` if it is small and known before the model runs."""

@@ -9,8 +9,8 @@ from graphneurons.axes.rules.aten import ATEN, HIGHER_ORDER, PRIMS, QUANTIZED, T
 from graphneurons.axes.rules.attention import flex_attention
 from graphneurons.axes.rules.control import CONTROL_FLOW
 from graphneurons.axes.rules.microsoft import MICROSOFT, NCHWC, NHWC
-from graphneurons.axes.rules.modules import MODULES
 from graphneurons.axes.rules.ml import ML, TRAINING
+from graphneurons.axes.rules.modules import MODULES
 from graphneurons.axes.rules.onnx import ONNX
 from graphneurons.axes.rules.site import RuleText
 from graphneurons.graph import CONTROL
@@ -33,9 +33,7 @@ _BY_DOMAIN: Mapping[str, Mapping[str, RuleText]] = {
     CONTROL: CONTROL_FLOW,
 }
 
-TRACED = frozenset(
-    {"aten", "prims", "quantized_decomposed", "higher_order", "torchvision", "transformers", "torch.nn"}
-)
+TRACED = frozenset({"aten", "prims", "quantized_decomposed", "higher_order", "torchvision", "transformers", "torch.nn"})
 """Domains of PyTorch's operators and modules: their values come with the shapes they were traced with."""
 
 RULES: Mapping[tuple[str, str], RuleText] = MappingProxyType(
