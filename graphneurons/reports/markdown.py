@@ -10,7 +10,7 @@ from graphneurons.reports.names import shown
 from graphneurons.reports.shapes import MARKS, MEANINGS, marked_text, plain_shape
 from graphneurons.reports.sums import Sum, by_op, by_scope, chosen, summed
 from graphneurons.reports.text import View, role_text
-from graphneurons.reports.totals import facts
+from graphneurons.reports.totals import facts, plural
 
 _SPECIAL = re.compile(r"[\\`*_\[\]<>#|&~@$^]")
 
@@ -65,7 +65,7 @@ def _layers(analysis: Analysis, view: View) -> Iterator[str]:
     few, others = chosen(analysis.layers, view.top)
     rows = [row for layer in few for row in _rows(layer)]
     if others:
-        rest = summed(f"{len(others):,} other layers", others)
+        rest = summed(plural(len(others), "other layer"), others)
         rows.append((rest.name, "", "", "", "", f"{rest.neurons:,}", "", f"{rest.synapses:,}", ""))
     headings: tuple[str, ...] = (
         "layer",

@@ -12,7 +12,7 @@ from graphneurons.reports.names import cells, fold, shown, wrap
 from graphneurons.reports.shapes import MARKS, MEANINGS, marked
 from graphneurons.reports.sums import Sum, by_op, by_scope, chosen, summed
 from graphneurons.reports.tables import MARGIN, Cell, Column, Row, table
-from graphneurons.reports.totals import summary
+from graphneurons.reports.totals import plural, summary
 
 By = Literal["layer", "scope", "op"]
 
@@ -68,7 +68,7 @@ def _layers(analysis: Analysis, view: View) -> Iterator[Line]:
     if not analysis.layers:
         return
     few, others = chosen(analysis.layers, view.top)
-    rest = summed(f"{len(others):,} other layers", others) if others else None
+    rest = summed(plural(len(others), "other layer"), others) if others else None
     yield from (
         _wide(few, rest, view, True)
         or _wide(few, rest, view, False)
