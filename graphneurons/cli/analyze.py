@@ -14,6 +14,7 @@ from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
+    from graphneurons.load.factory import Example
 
 Format = Literal["text", "json", "csv", "markdown"]
 
@@ -30,6 +31,8 @@ class Request:
     circuits: bool
     shapes: Mapping[str, tuple[int, ...]]
     dims: Mapping[str, int]
+    examples: Sequence[Example] = ()
+    trusted: bool = False
 
 
 @click.command("analyze", short_help="Neurons and synapses of every weight of ONNX models.", no_args_is_help=True)
@@ -58,6 +61,14 @@ class Request:
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
+@click.option(
+    "--input",
+    "examples",
+    multiple=True,
+    metavar="[NAME=][TYPE:]1,3,224,224",
+    help="Example input of a PyTorch model made by Python code; repeatable.",
+)
+@click.option("--trust-code", is_flag=True, help="Allow MODEL to be package.module:factory, which is imported and run.")
 def command(
     models: tuple[str, ...],
     by: Literal["layer", "scope", "op"],
@@ -70,11 +81,14 @@ def command(
     output: str | None,
     shapes: tuple[str, ...],
     dims: tuple[str, ...],
+    examples: tuple[str, ...],
+    trust_code: bool,
 ) -> int:
     """Says for every weight which axis is neurons and which are synapses, and counts them.
 
-    MODEL is an ONNX file, or a directory: then every .onnx file below it. Models are read, never run; weights kept in
-    other files need not be there.
+    MODEL is an ONNX file, or a directory: then every .onnx file below it; or an exported program of PyTorch (.pt2).
+    Models are read, never run; weights kept in other files need not be there. With --trust-code, MODEL may also be
+    package.module:factory: that code is imported and called, and the nn.Module it returns is traced by PyTorch.
 
     \b
     Examples:
@@ -84,10 +98,12 @@ def command(
       graphneurons analyze model.onnx --json -o report.json
       graphneurons analyze models/ --format csv > weights.csv
       graphneurons analyze model.onnx --shape pixels=1,3,224,224 --dim seq=128
+      graphneurons analyze model.pt2
+      graphneurons analyze my.models:small --input 1,3,224,224 --trust-code
 
     Exit code: 0 if all models were analyzed, 2 if not.
     """
-    from graphneurons.cli.arguments import find_models, parse_dims, parse_shapes
+    from graphneurons.cli.arguments import find_models, parse_dims, parse_examples, parse_shapes
 
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json and --format {format} exclude each other")
@@ -99,8 +115,18 @@ def command(
     if top and by == "scope":
         raise click.UsageError("--top goes with --by layer and --by op; use --depth with --by scope")
     try:
-        given, sizes = parse_shapes(shapes), parse_dims(dims)
-        request = Request(chosen, by, depth, top, everything, attention == "circuits", given, sizes)
+        request = Request(
+            chosen,
+            by,
+            depth,
+            top,
+            everything,
+            attention == "circuits",
+            parse_shapes(shapes),
+            parse_dims(dims),
+            parse_examples(examples),
+            trust_code,
+        )
         paths = find_models(models)
         if output is not None:
             from graphneurons.cli.writing import check_target
@@ -149,7 +175,7 @@ def _texts(paths: Sequence[str], request: Request, on_screen: bool, failed: list
         try:
             count = f" ({number} of {len(paths)})" if len(paths) > 1 else ""
             with progress(f"analyzing {path}{count}"):
-                analysis = analysis_of(path, request.shapes, request.dims)
+                analysis = analysis_of(path, request.shapes, request.dims, request.examples, request.trusted)
                 # The collector need not walk a large graph again and again while its report is written.
                 gc.freeze()
                 text = _rendered(analysis, request, on_screen, first=done == 0)
@@ -166,13 +192,24 @@ def _texts(paths: Sequence[str], request: Request, on_screen: bool, failed: list
         yield text
 
 
-def analysis_of(path: str, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]) -> Analysis:
-    """Loads and analyzes one file."""
+def analysis_of(
+    path: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, int],
+    examples: Sequence[Example] = (),
+    trusted: bool = False,
+) -> Analysis:
+    """Loads and analyzes one file, or what one factory returns."""
     from graphneurons.analyzing import analyze
-    from graphneurons.cli.arguments import shapes_for
+    from graphneurons.cli.arguments import looks_like_factory, shapes_for
     from graphneurons.load import load
 
-    graph = load(path)
+    if looks_like_factory(path):
+        from graphneurons.load.factory import from_factory
+
+        graph = from_factory(path, examples, trusted=trusted)
+    else:
+        graph = load(path)
     return analyze(graph, shapes=shapes_for(graph.inputs, shapes), dims=dims)
 
 

@@ -10,6 +10,7 @@ from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
     from graphneurons.graph import Value
+    from graphneurons.load.factory import Example
 
 LARGEST = 2**31 - 1
 ONLY_INPUT = ""
@@ -52,6 +53,22 @@ def parse_dims(given: Iterable[str]) -> dict[str, int]:
         if dims.setdefault(name, number) != number:
             raise UsageError(f"--dim {text}: given before as {dims[name]}")
     return dims
+
+
+def parse_examples(given: Iterable[str]) -> tuple[Example, ...]:
+    """``--input``, one per argument of a factory's module."""
+    from graphneurons.load.factory import parse_example
+
+    return tuple(parse_example(text) for text in given)
+
+
+def looks_like_factory(text: str) -> bool:
+    """Whether ``text`` can only be ``package.module:factory``."""
+    if ":" not in text or os.path.exists(text):
+        return False
+    from graphneurons.load.factory import is_factory
+
+    return is_factory(text)
 
 
 def _size(text: str) -> int:
