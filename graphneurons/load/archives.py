@@ -105,6 +105,8 @@ class Archive:
 
     def _check_overlaps(self) -> None:
         end, last = 0, ""
+        if self._infos and min(info.header_offset for info in self._infos.values()) > 0:
+            raise LoadError("the archive does not begin where the file does; export it again", file=self.path)
         for info in sorted(self._infos.values(), key=lambda item: item.header_offset):
             if info.header_offset < end:
                 raise self._refused(info.filename, f"overlaps {last!r}")
@@ -142,7 +144,10 @@ def _check_end(file: IO[bytes], path: str) -> None:
     file.seek(max(0, size - _END_LONGEST))
     tail = file.read(_END_LONGEST)
     at = tail.rfind(b"PK\x05\x06")
-    if at < 0 or len(tail) - at < _END.size:
+    while at >= 0 and (len(tail) - at < _END.size or at + _END.size + _END.unpack_from(tail, at)[-1] != len(tail)):
+        # The end of an archive inside of this one is not the end of this one.
+        at = tail.rfind(b"PK\x05\x06", 0, at)
+    if at < 0:
         raise LoadError("damaged: the archive has no end; download or export it again", file=path)
     _, _, count, length, _, _ = _END.unpack_from(tail, at)
     if (length != 0xFFFFFFFF and length > MOST_DIRECTORY_BYTES) or size > 1 << 46:

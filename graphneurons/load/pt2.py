@@ -21,7 +21,7 @@ from graphneurons.load.programs import Program, Ref, written
 from graphneurons.load.serialized import Reader
 
 MOST_JSON_BYTES = 256 << 20
-MOST_JSON_ITEMS = 8_000_000
+MOST_JSON_ITEMS = 4_000_000
 """Lists, objects and their items in one JSON: each becomes an object of Python."""
 
 PICKLED = "the archive keeps it in a pickle, and pickles are never opened: they can run code"
