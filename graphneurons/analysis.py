@@ -41,13 +41,15 @@ class WeightUse:
     """One stored tensor meeting an activation in one op, with labels in the stored tensor's own axes.
 
     ``input`` is the operand index at the op; ``part`` gives (start, stop) per axis where only a part of the stored
-    tensor is used (a slice of a packed QKV weight), and is None where all of it is.
+    tensor is used (a slice of a packed QKV weight), and is None where all of it is. ``elements`` is how many numbers it
+    holds where several of them share a stored element (4-bit weights in bytes), and None elsewhere.
     """
 
     weight: WeightRef
     input: int
     axes: tuple[Axis, ...]
     part: tuple[tuple[int, int], ...] | None = None
+    elements: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

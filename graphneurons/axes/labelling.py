@@ -205,6 +205,11 @@ def covers(strand: Strand, label: OperandLabel, role: Role) -> bool:
     )
 
 
+def _unpacked(label: OperandLabel) -> int | None:
+    """How many numbers a packed weight unpacks to."""
+    return None if label.packed is None else label.neurons * label.packed
+
+
 def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
     """The roles of an operand's factors, told in the axes of the stored tensor ``strand`` follows.
 
@@ -215,7 +220,7 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
             _axis(size, [Factor(name, label.sizes[name], label.roles[name]) for name in names])
             for size, names in zip(strand.ref.shape, label.axes, strict=True)
         )
-        return WeightUse(strand.ref, index, untouched)
+        return WeightUse(strand.ref, index, untouched, elements=_unpacked(label))
     places = _places(strand.present)
     stored: list[Axis] = []
     part: list[tuple[int, int]] = []
@@ -231,9 +236,9 @@ def use_of(strand: Strand, label: OperandLabel, index: int) -> WeightUse:
             part.append((0, size))
             continue
         stored.append(_stored_axis(size, data, label, places))
-        part.append((int(data.min()), int(data.max()) + 1) if data.size and data.min() >= 0 else (0, size))
+        part.append((int(data.min()), min(size, int(data.max()) + 1)) if data.size and data.min() >= 0 else (0, size))
     whole = all(
-        piece == (0, axis.size) and prod(factor.size for factor in axis.factors) in (1, axis.size)
+        piece == (0, axis.size) and prod(factor.size for factor in axis.factors) == axis.size
         for piece, axis in zip(part, stored, strict=True)
     )
     return WeightUse(strand.ref, index, tuple(stored), None if whole else tuple(part))
@@ -272,7 +277,7 @@ def _stored_axis(size: int, data: Integers, label: OperandLabel, places: Mapping
         return Axis(size, "mixed", (Factor(FOLDED, size, "mixed"),))
     varying = [axis for axis, count in enumerate(data.shape) if count > 1]
     if not varying:
-        return Axis(size, "shared", () if size == 1 else (Factor("stack", 1, "shared"),))
+        return Axis(size, "shared", () if size == 1 else (Factor("stack", min(1, size), "shared"),))
     steps: list[tuple[int, Factor]] = []
     rebuilt = np.zeros((), dtype=np.int64)
     for axis in varying:

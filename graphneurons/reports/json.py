@@ -11,6 +11,7 @@ from typing import Any
 from graphneurons.analysis import Analysis, Axis, OpRef, WeightUse
 from graphneurons.circuits import Circuit, merged
 from graphneurons.reports.sources import Sources, junctions, sources
+from graphneurons.reports.sums import elements
 
 SCHEMA_VERSION = 1
 _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False)
@@ -167,6 +168,7 @@ def _weights(uses: tuple[WeightUse, ...], fed: Sources | None = None) -> list[di
             "shape": list(use.weight.shape),
             "dtype": use.weight.dtype,
             "input": use.input,
+            "elements": elements(use),
             "axes": [_axis(axis) for axis in use.axes],
             "part": None if use.part is None else [list(bounds) for bounds in use.part],
             **({} if fed is None else {"sources": fed.get(position, [])}),

@@ -40,21 +40,13 @@ class _Entry:
 
 
 def elements(use: WeightUse) -> int:
-    """Stored elements of the part of a weight this use takes."""
+    """Elements of the part of a weight this use takes. Packed formats (4-bit weights in bytes) count what they unpack
+    to: what is stored of them says less, as bytes hold several elements, and padding."""
+    if use.elements is not None:
+        return use.elements
     if use.part is not None:
         return prod(stop - start for start, stop in use.part)
     return prod(axis.size for axis in use.axes) if use.axes else use.weight.elements
-
-
-def parameters(layer: Layer) -> tuple[int, ...]:
-    """Elements of each weight of ``layer``. Packed formats (4-bit weights in bytes) count what they unpack to.
-
-    What is stored of them says less: bytes hold several elements, and padding. But it is integers, and all of it is
-    the synapses of its layer.
-    """
-    if len(layer.weights) == 1 and layer.weights[0].weight.is_integer:
-        return (layer.synapses,)
-    return tuple(elements(use) for use in layer.weights)
 
 
 def by_op(analysis: Analysis) -> list[Sum]:
@@ -99,7 +91,7 @@ def summed(name: str, layers: Iterable[Layer]) -> Sum:
         len(counted),
         sum(layer.neurons for layer in counted),
         sum(layer.synapses for layer in counted),
-        sum(sum(parameters(layer)) for layer in counted),
+        sum(elements(use) for layer in counted for use in layer.weights),
     )
 
 
@@ -126,19 +118,19 @@ def by_scope(analysis: Analysis, depth: int | None = None) -> list[Sum]:
 def _entries(analysis: Analysis) -> Iterator[_Entry]:
     seen: set[tuple[str, object]] = set()
 
-    def fresh(uses: tuple[WeightUse, ...], sizes: Iterable[int] | None = None) -> int:
+    def fresh(uses: tuple[WeightUse, ...]) -> int:
         added = 0
-        for use, size in zip(uses, sizes or map(elements, uses), strict=True):
+        for use in uses:
             key = (use.weight.name, use.part)
             if key not in seen and (use.weight.name, None) not in seen:
                 seen.add(key)
-                added += size
+                added += elements(use)
         return added
 
     for layer in analysis.layers:
         once = layer.tied_to is None
         numbers = (1, layer.neurons, layer.synapses) if once else (0, 0, 0)
-        yield _Entry(layer.op, layer.scope, *numbers, fresh(layer.weights, parameters(layer)))
+        yield _Entry(layer.op, layer.scope, *numbers, fresh(layer.weights))
     for lookup in analysis.lookups:
         yield _Entry(lookup.op, lookup.scope, 0, 0, 0, fresh(lookup.weights))
     for modulator in analysis.modulators:

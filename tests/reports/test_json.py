@@ -169,3 +169,32 @@ def test_a_path_that_is_not_utf8(tmp_path):
 
 def test_same_input_same_bytes():
     assert dumps(transformer()) == dumps(transformer())
+
+
+def test_packed_weights_say_what_they_unpack_to(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    import graphneurons
+
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], K=40, N=6, bits=4, block_size=32, domain="com.microsoft"
+    )
+    graph = helper.make_graph(
+        [node],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 40])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 6])],
+        [
+            numpy_helper.from_array(np.zeros((6, 2, 16), np.uint8), "w"),
+            numpy_helper.from_array(np.zeros(12, np.float32), "s"),
+        ],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "packed.onnx")
+    report = to_json(graphneurons.analyze(str(tmp_path / "packed.onnx")))
+    (layer,) = report["layers"]
+    assert layer["weights"][0]["elements"] == 240
+    assert layer["synapses"] == 240
+    assert layer["weights"][0]["sources"] == [{"synapses": [0, 40], "from": "input:x", "neuron": [0, 1, 1]}]
+    assert report["totals"]["parameters"] == 240 + 12

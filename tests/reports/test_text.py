@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -251,7 +252,7 @@ def test_tied_layers_are_faded():
 
 
 def test_packed_weights_count_what_they_unpack_to():
-    packed = use("w", "40n", "2s", "8s", dtype="uint8")
+    packed = replace(use("w", "40n", "2s", "8s", dtype="uint8"), elements=960)
     made = analysis("m.onnx", (layer("a", "MatMulNBits", "linear", 40, 24, packed),))
     row = next(each for each in text(made, by="op").splitlines() if "MatMulNBits" in each)
     assert row.split() == ["MatMulNBits", "1", "40", "960", "960"]
