@@ -347,9 +347,11 @@ def _title(analysis: Analysis, options: Options, kinds: Sequence[str], says: Seq
         f"{'embedding' if kind == 'lookup' else escaped(kind.replace('_', ' '))}   </FONT>"
         for kind in kinds if kind in KINDS
     ]  # fmt: skip
-    lines.append(
-        "".join(squares) + f"{muted}+ sum (residual)   × product (gate)   dotted: queries and keys attend</FONT>"
-    )
+    meetings = {junction.kind for junction in analysis.wiring.junctions}
+    signs = ["+ sum (residual)"] * ("sum" in meetings) + ["× product (gate)"] * ("product" in meetings)
+    signs += ["dotted: queries and keys attend"] * any(True for _ in _attending(analysis))
+    # An empty FONT is an error to Graphviz.
+    lines.append("".join(squares) + (f"{muted}{escaped('   '.join(signs))}</FONT>" if signs else " "))
     lines.extend(f"{muted}{escaped(line)}</FONT>" for line in says)
     unwired = len(analysis.unlabelled)
     if unwired:

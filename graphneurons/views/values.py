@@ -32,30 +32,28 @@ class Values:
 
     def rows(self, neurons: Sequence[int]) -> Floats:
         """(len(neurons), synapses): only their bytes are read where the layout allows."""
-        found = np.zeros((len(neurons), self.synapses), np.float32)
-        place = {neuron: at for at, neuron in enumerate(neurons)}
-        wanted = np.array(neurons, np.int64)
+        wanted, back = np.unique(indices(neurons), return_inverse=True)
+        found = np.zeros((wanted.size, self.synapses), np.float32)
         for laid, offset in zip(self.laid, self.offsets, strict=False):
             for block in blocks(laid, neurons=wanted):
                 at = np.flatnonzero(np.isin(block.neurons, wanted))
-                into = indices([place[int(block.neurons[i])] for i in at])
+                into = np.searchsorted(wanted, block.neurons[at])
                 found[np.ix_(into, offset + block.synapses)] = block.values[at]
-        return found
+        return found[back]
 
     def columns(self, synapses: Sequence[int]) -> Floats:
         """(neurons, len(synapses)): the weights that all neurons have for some synapses."""
-        found = np.zeros((self.layer.neurons, len(synapses)), np.float32)
-        wanted = np.array(synapses, np.int64)
+        wanted, back = np.unique(indices(synapses), return_inverse=True)
+        found = np.zeros((self.layer.neurons, wanted.size), np.float32)
         for laid, offset in zip(self.laid, self.offsets, strict=False):
-            place = {int(s) - offset: at for at, s in enumerate(wanted) if offset <= s < offset + laid.synapses}
-            if not place:
+            inside = wanted[(wanted >= offset) & (wanted < offset + laid.synapses)] - offset
+            if not inside.size:
                 continue
-            inside = np.array(sorted(place), np.int64)
             for block in blocks(laid, synapses=inside):
                 at = np.flatnonzero(np.isin(block.synapses, inside))
-                into = indices([place[int(block.synapses[i])] for i in at])
+                into = np.searchsorted(wanted, block.synapses[at] + offset)
                 found[np.ix_(block.neurons, into)] = block.values[:, at]
-        return found
+        return found[:, back]
 
     @cached_property
     def norms(self) -> npt.NDArray[np.float64]:

@@ -70,7 +70,9 @@ def seven_billion(folder: Path) -> Path:
         k, v = (linear(x, f"{at}.attention.{one}", WIDTH, KEYS) for one in "kv")
         inputs = [q, k, v]
         attributes = {"num_heads": 32, "kv_num_heads": 8, "domain": "com.microsoft"}
-        mixed = op("GroupQueryAttention", f"{at}.attention", f"{at}.mixed", *inputs, "", "", "lengths", "total", **attributes)
+        mixed = op(
+            "GroupQueryAttention", f"{at}.attention", f"{at}.mixed", *inputs, "", "", "lengths", "total", **attributes
+        )
         x = op("Add", at, f"{at}.first", x, linear(mixed, f"{at}.attention.o", WIDTH, WIDTH))
         gate = linear(x, f"{at}.mlp.gate", WIDTH, HIDDEN)
         gated = op("Mul", f"{at}.mlp", f"{at}.silu", gate, op("Sigmoid", f"{at}.mlp", f"{at}.sigmoid", gate))
@@ -92,7 +94,10 @@ def saved(
     graph = helper.make_graph(
         nodes,
         "large",
-        [helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), dims) for name, dims in inputs.items()],
+        [
+            helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), dims)
+            for name, dims in inputs.items()
+        ],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, dims) for name, dims in outputs.items()],
         data.tensors,
     )
