@@ -1,21 +1,21 @@
 """What a health scan says of the weights: frozen records of per-neuron and per-channel statistics.
 
-All arrays are read-only. Floating statistics (``min``, ``max``, ``mean``, ``l2``, ``max_abs``) are over the finite elements
-and NaN where there are none; what is not finite is counted apart.
+All arrays are read-only: floating ones float32 (float64 where that would not hold them), counts int32 (or int64).
+Floating statistics are over the finite elements and NaN where there are none; what is not finite is counted apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.floating[Any]]
+Counts = npt.NDArray[np.signedinteger[Any]]
 Mask = npt.NDArray[np.bool_]
 
 Units = Literal["stored", "dequantized", "steps"]
@@ -28,8 +28,8 @@ class Statistics:
     """One entry per neuron (or per row of a lookup). ``elements``: how many weights each has.
 
     ``zeros``, ``positive`` (excitatory), ``negative`` (inhibitory) and ``nan`` add up to ``elements``; infinities are
-    positive or negative and counted in ``inf`` too. ``subnormals``: of the stored type, or of float32 where integers are
-    dequantized; they are positive or negative as well.
+    positive or negative and counted in ``inf`` too. ``subnormals``: of the stored type, or of float32 where that is one
+    of integers that are dequantized; they are positive or negative as well.
     """
 
     elements: int
@@ -37,13 +37,21 @@ class Statistics:
     max: Floats
     mean: Floats
     l2: Floats
-    max_abs: Floats
     zeros: Counts
     subnormals: Counts
     nan: Counts
     inf: Counts
     positive: Counts
-    negative: Counts
+
+    @property
+    def negative(self) -> Counts:
+        found: Counts = self.elements - self.zeros - self.nan - self.positive
+        return found
+
+    @property
+    def max_abs(self) -> Floats:
+        found: Floats = np.maximum(np.abs(self.min), np.abs(self.max))
+        return found
 
     @property
     def size(self) -> int:
@@ -81,9 +89,14 @@ class Channels:
     elements: int
     groups: int
     positive: Counts
-    negative: Counts
     zeros: Counts
+    nan: Counts
     l2: Floats
+
+    @property
+    def negative(self) -> Counts:
+        found: Counts = self.elements - self.zeros - self.nan - self.positive
+        return found
 
     @property
     def size(self) -> int:
@@ -229,26 +242,25 @@ def combined(parts: list[Statistics]) -> Statistics | None:
         return None
     if len(parts) == 1:
         return parts[0]
-    finite = [part.elements - part.nan - part.inf for part in parts]
-    total = np.maximum(sum(finite), 1)
-    with np.errstate(invalid="ignore"):
-        mean = sum(np.where(n > 0, part.mean, 0) * n for part, n in zip(parts, finite, strict=True)) / total
-        made = Statistics(
-            sum(part.elements for part in parts),
-            np.fmin.reduce([part.min for part in parts]),
-            np.fmax.reduce([part.max for part in parts]),
-            np.where(sum(finite) > 0, mean, np.nan),
-            _hypot([part.l2 for part in parts]),
-            np.fmax.reduce([part.max_abs for part in parts]),
-            *(sum((getattr(part, name) for part in parts), np.zeros_like(parts[0].zeros)) for name in _COUNTED),
-        )
-    for field in fields(made):
-        if field.name != "elements":
-            getattr(made, field.name).flags.writeable = False
-    return made
+    finite = [(part.elements - part.nan - part.inf).astype(np.int64) for part in parts]
+    total = sum(finite, np.zeros_like(finite[0]))
+    sums = sum(np.where(n > 0, part.mean, 0.0) * n for part, n in zip(parts, finite, strict=True))
+    return Statistics(
+        sum(part.elements for part in parts),
+        np.fmin.reduce([part.min for part in parts]),
+        np.fmax.reduce([part.max for part in parts]),
+        np.where(total > 0, sums / np.maximum(total, 1), np.nan),
+        _hypot([part.l2 for part in parts]),
+        *(_added([getattr(part, name) for part in parts]) for name in _COUNTED),
+    )
 
 
-_COUNTED = ("zeros", "subnormals", "nan", "inf", "positive", "negative")
+_COUNTED = ("zeros", "subnormals", "nan", "inf", "positive")
+
+
+def _added(counts: list[Counts]) -> Counts:
+    found: Counts = np.add.reduce([count.astype(np.int64) for count in counts])
+    return found
 
 
 def _hypot(norms: list[Floats]) -> Floats:

@@ -1,0 +1,127 @@
+"""One stored weight where it is used, ready to be summed: where its numbers come from and how they are numbered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from graphneurons.analysis import WeightUse
+from graphneurons.axes.rules.packed import PACKED
+from graphneurons.errors import DataError
+from graphneurons.graph import Absent, External, Filled, ModelGraph, Op, Sparse
+from graphneurons.health.decoding import Numbers, is_readable, rounding, smallest_normal
+from graphneurons.health.fetching import MOST_VARINTS, Files, Flat
+from graphneurons.health.nbits import Blocks
+from graphneurons.health.numbering import Digit, Numbering, Tile, UnnumberedError, digits_of, numbered, part_of, rows
+from graphneurons.health.quantizing import Restorer, quantization_of
+from graphneurons.health.statistics import Units
+from graphneurons.health.summing import Chunk, Summing
+from graphneurons.load.dtypes import BITS
+from graphneurons.load.reading import file_of
+
+MOST_ENTRIES = 1 << 22
+"""Neurons and channels of one weight beyond which it is not scanned: their statistics would not fit into memory."""
+
+_CHUNK = 1 << 25
+_PACKED = frozenset({*PACKED, "QMoE"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weight:
+    """``bits``: how many bits of precision a stored number has; ``rounding``: how far a number
+    may be off, relative to it, and still be called a multiple."""
+
+    use: WeightUse
+    summing: Summing
+    units: Units
+    source: Flat | Blocks
+    restorer: Restorer | None
+    bits: int
+    rounding: float
+    files: Files
+
+    @property
+    def numbering(self) -> Numbering:
+        return self.summing.numbering
+
+    def read(self, tile: Tile) -> Numbers:
+        """The numbers of a tile, as they are meant; valid until the thread reads again."""
+        upper, lower = self.numbering.upper.size, self.numbering.lower.size
+        start = (tile.outer[0] * upper + tile.upper[0]) * lower + tile.lower[0]
+        found = self.source.numbers(start, start + prod(tile.shape)).reshape(tile.shape)
+        if self.restorer is not None:
+            with np.errstate(all="ignore"):
+                self.restorer.restore(found, tile)
+        return found
+
+    def pieces(self) -> list[tuple[int, int]]:
+        """Runs of rows of about 32 MB each, whatever the number of threads: results depend on them, by a rounding."""
+        count, size = rows(self.numbering)
+        if not self.numbering.elements:
+            return []
+        step = max(1, _CHUNK // max(size * self.source.number_type.itemsize, 1))
+        return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+    def sum(self, start: int, stop: int) -> Chunk:
+        return self.summing.chunk(start, stop, self.read, self.files.buffer)
+
+
+def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, files: Files, *, table: bool) -> Weight:
+    """``use`` at ``op``, ready to be summed. Raises `UnnumberedError` with the reason where its numbers are not known,
+    and `DataError` where its bytes cannot be had."""
+    ref = use.weight
+    if not is_readable(ref.dtype):
+        raise UnnumberedError(f"values of type {ref.dtype} are no real numbers")
+    if op.type in _PACKED:
+        if op.type != "MatMulNBits":
+            raise UnnumberedError(f"the packed format of {op.type} is not unpacked")
+        blocks = Blocks(use, op, graph, files)
+        return Weight(use, _summing(blocks.digits, 2, 2.0**-126, seed), "dequantized", blocks, None, 3, 2.0**-22, files)
+    summing_digits = digits_of(use, groups, table=table)
+    quantization = quantization_of(use, op, graph)
+    told = quantization is not None and quantization.scale is not None
+    units: Units = "stored" if quantization is None else "dequantized" if told else "steps"
+    tiny = 2.0**-126 if told else smallest_normal(ref.dtype)
+    if getattr(ref.storage, "encoding", "raw") != "raw" and ref.elements > MOST_VARINTS:
+        raise UnnumberedError(f"{ref.elements} numbers stored as varints are too many to be read; save it as raw_data")
+    summing = _summing(summing_digits, len(ref.shape), tiny, seed)
+    restorer = None if quantization is None else Restorer(quantization, use, summing.numbering)
+    source = Flat(ref, part_of(use), files)
+    bits = BITS[ref.dtype] - 1 if ref.is_integer else round(-np.log2(rounding(ref.dtype)))
+    exact = 2.0**-50 if ref.dtype == "float64" else 2.0**-22
+    return Weight(use, summing, units, source, restorer, bits, exact, files)
+
+
+def _summing(digits: list[Digit], rank: int, tiny: float, seed: int) -> Summing:
+    limit(digits)
+    return Summing(numbered(digits, rank), tiny, seed)
+
+
+def limit(digits: list[Digit]) -> None:
+    """Raises `UnnumberedError` for weights of so many neurons or channels that statistics of them would not fit."""
+    neurons = prod(digit.size for digit in digits if digit.kind in ("neuron", "group"))
+    channels = prod(digit.size for digit in digits if digit.kind in ("channel", "group"))
+    if neurons > MOST_ENTRIES or channels > MOST_ENTRIES:
+        raise UnnumberedError(f"{neurons:,} neurons of {channels:,} channels are too many for statistics of each")
+
+
+def check_present(use: WeightUse) -> None:
+    """Raises `DataError` where the bytes of a weight are not there."""
+    storage, ref = use.weight.storage, use.weight
+    if isinstance(storage, Absent):
+        raise DataError(storage.why, file=file_of(ref), where=ref.name)
+    refs = (storage.values, storage.indices) if isinstance(storage, Sparse) else (ref,)
+    for each in refs:
+        if isinstance(each.storage, External) and not each.storage.present and each.elements:
+            raise DataError(
+                "the file with its external data is missing; put it back beside the model",
+                file=file_of(each),
+                where=ref.name,
+            )
+
+
+def is_dense(use: WeightUse) -> bool:
+    """Whether every element is stored."""
+    return not isinstance(use.weight.storage, (Filled, Sparse))
