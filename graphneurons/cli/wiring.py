@@ -20,6 +20,7 @@ FARTHEST = 64
 @click.argument("target", required=False, metavar="[LAYER[:NEURON]]")
 @click.option("--up", type=click.IntRange(0, FARTHEST), metavar="N", help="Steps back from LAYER.  [default: 1]")
 @click.option("--down", type=click.IntRange(0, FARTHEST), metavar="N", help="Steps on from LAYER.  [default: 1]")
+@click.option("--groups", is_flag=True, help="Which axes of which weights are cut, permuted or sharded together.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: exact, index by index.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
@@ -29,6 +30,7 @@ def command(
     target: str | None,
     up: int | None,
     down: int | None,
+    groups: bool,
     as_json: bool,
     output: str | None,
     shapes: tuple[str, ...],
@@ -44,6 +46,7 @@ def command(
       graphneurons wiring model.onnx
       graphneurons wiring model.onnx blocks.3.mlp.fc1 --up 3
       graphneurons wiring model.onnx blocks.3.mlp.fc1:17 --down 2
+      graphneurons wiring model.onnx --groups
       graphneurons wiring model.onnx --json -o wiring.json
 
     Exit code: 0, or 2 for any error.
@@ -54,6 +57,8 @@ def command(
 
     if target is None and (up is not None or down is not None):
         raise click.UsageError("--up and --down need a LAYER")
+    if target is not None and groups:
+        raise click.UsageError("--groups is of the whole model; leave LAYER out")
     try:
         if output is not None:
             check_target(output, [model])
@@ -67,7 +72,10 @@ def command(
         with progress(f"analyzing {model}"):
             analysis = analysis_of(model, given, sizes)
             gc.freeze()
-            text = _rendered(analysis, target, 1 if up is None else up, 1 if down is None else down, as_json, output)
+            steps = (1 if up is None else up, 1 if down is None else down)
+            text = (
+                _coupled(analysis, as_json, output) if groups else _rendered(analysis, target, *steps, as_json, output)
+            )
     except Exception as error:
         report(error, model)
         return 2
@@ -80,6 +88,19 @@ def command(
     else:
         replace(output, text)
     return 0
+
+
+def _coupled(analysis: Analysis, as_json: bool, output: str | None) -> str:
+    from graphneurons.cli.writing import view_for
+    from graphneurons.reports.coupled import coupled, groups_record
+    from graphneurons.reports.json import dumps_record
+    from graphneurons.reports.lines import painted, plain
+    from graphneurons.reports.links import wiring_record
+
+    if as_json:
+        return dumps_record(wiring_record(analysis) | {"groups": groups_record(analysis)})
+    view, colour = view_for(output is None)
+    return "".join((painted if colour else plain)(coupled(analysis, view)))
 
 
 def _rendered(analysis: Analysis, target: str | None, up: int, down: int, as_json: bool, output: str | None) -> str:

@@ -158,3 +158,16 @@ def test_help_is_quick_to_say(process):
     ran = process("wiring", "--help")
     assert ran.code == 0
     assert "LAYER[:NEURON]" in ran.out
+
+
+def test_groups(cli, model):
+    ran = cli("wiring", model, "--groups")
+    assert ran.code == 0
+    assert "  fc1  5 indices, each a neuron\n" in ran.out
+    assert "├─ fc1.weight axis 1  neuron of fc1" in ran.out
+    report = json.loads(cli("wiring", model, "--groups", "--json").out)
+    assert {group["id"] for group in report["groups"]} >= {"fc1"}
+    assert "groups" not in json.loads(cli("wiring", model, "--json").out)
+    refused = cli("wiring", model, "fc1", "--groups")
+    assert refused.code == 2
+    assert "--groups is of the whole model; leave LAYER out" in refused.err

@@ -28,7 +28,7 @@ def test_examples_of_the_reference_are_true(command, shown, monkeypatch, capsys)
 
 
 def test_there_are_examples():
-    assert len(SHOWN) == 2
+    assert len(SHOWN) == 3
 
 
 def test_every_option_is_described():

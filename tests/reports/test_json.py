@@ -44,10 +44,6 @@ def test_the_schema_refuses_unknown_and_missing_fields():
     assert not validator.is_valid(wrong)
 
 
-def test_the_schema_leaves_room_for_groups():
-    jsonschema.validate(to_json(mixture()) | {"groups": [{}]}, SCHEMA)
-
-
 def test_sources_of_every_weight():
     fed = {layer["id"]: [weight["sources"] for weight in layer["weights"]] for layer in to_json(mixture())["layers"]}
     assert fed["stem.conv"] == [[{"synapses": [0, 3], "from": "input:pixels", "neuron": [0, 1, 1]}]]
