@@ -115,7 +115,7 @@ class Summing:
         self._channels = Index(numbering.outer.channels, theirs.channels, numbering.channels)
         self._random = tuple(random_factors(run, seed) for run in (numbering.outer, upper, lower))
 
-    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer, tile: int = TILE) -> Chunk:
+    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer) -> Chunk:
         """The sums over rows ``[start, stop)`` (see `numbering.rows`)."""
         many = self.numbering.outer.size > 1
         outer = (start, stop) if many else (0, 1)
@@ -125,7 +125,7 @@ class Summing:
             along = upper if side == "upper" else (0, self.numbering.lower.size)
             found.append(Entries(*index.span(outer, along)))
         neurons, channels = found
-        for piece in tiles(self.numbering, tile, start, stop):
+        for piece in tiles(self.numbering, TILE, start, stop):
             self._add(piece, read(piece), neurons, channels, buffer)
         return Chunk(neurons, channels)
 

@@ -91,7 +91,7 @@ def sparse(use: WeightUse, storage: Sparse, digits: list[Digit], files: Files) -
             _scatter(entries, at, x, tiny)
     fan_out = neurons * synapses // channels if channels else 0
     for entries, each in ((found.neurons, synapses), (found.channels, fan_out)):
-        implied = each - entries.of("stored")
+        implied = each - entries.of("stored").astype(np.int64)
         entries.of("zero")[...] += implied
         for name, operation in (("low", np.minimum), ("high", np.maximum)):
             entries.sums[name] = np.where(implied > 0, operation(entries.of(name), 0), entries.of(name))
