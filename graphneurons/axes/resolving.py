@@ -117,8 +117,13 @@ def resolve(
     Raises `UsageError` for names the model does not have. Reads no weight but small integers.
     """
     inputs, known = concrete_inputs(graph, shapes or {}, dims or {})
-    walk = _Walk(graph, known, {name: shape for name, shape in inputs.items() if shape is not None})
-    walk.shapes.update((name, ref.shape) for name, ref in graph.weights.items())
+    stored = {name: ref.shape for name, ref in graph.weights.items()}
+    shapes_known = {
+        name: shape
+        for name, shape in (*inputs.items(), *stored.items())
+        if shape is not None and len(shape) <= planes.MOST_AXES
+    }
+    walk = _Walk(graph, known, shapes_known)
     walk.constants.update(graph.weights)
     steps: dict[str, Step] = {}
     for op in graph.ops:

@@ -279,9 +279,9 @@ def _broadcast(strand: Strand, rule: Rule, index: int, shape: Shape, op: Op) -> 
 def _carried(strand: Strand, step: Binding, index: int, number: int, shape: Shape | None, op: Op) -> Strand | None:
     axes = step.operands[index] if index < len(step.operands) else None
     result = step.results[number] if number < len(step.results) else None
-    if axes is None or result is None:
+    if number >= len(step.results) or step.rule.operands[index].mark == "_" or step.rule.results[number].mark == "_":
         return None
-    if shape is None:
+    if axes is None or result is None or shape is None:
         raise NoRule("the shape of its result is not known")
     mark = step.rule.operands[index].mark
     modulates = "quantization" if mark == "%" else "elementwise" if mark == "~" else None

@@ -9,6 +9,7 @@ from typing import Literal
 from graphneurons.analysis import Role, WeightUse
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.labelling import (
+    FOLDED,
     OperandLabel,
     aligned,
     chosen,
@@ -89,7 +90,8 @@ def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterat
             continue
         constant = constant_of(name, resolution, woven)
         part, kind = role
-        yield from _lost(op, index, kind, constant.lost)
+        least = 0 if (isinstance(step, Unknown) and step.has_rule) or part == "weight" else 1
+        yield from _lost(op, index, kind, constant.lost, least)
         if isinstance(step, Unknown):
             yield from _unlabelled(op, index, constant.strands, step.reason, 0 if step.has_rule else 1)
             continue
@@ -233,7 +235,7 @@ def _unlabelled(op: Op, index: int, strands: tuple[Strand, ...], reason: str, le
             yield Use(op, index, "unlabelled", "", strand.root, strand.ref, reason=reason)
 
 
-def _lost(op: Op, index: int, kind: str, lost: tuple[Lost, ...]) -> Iterator[Use]:
+def _lost(op: Op, index: int, kind: str, lost: tuple[Lost, ...], least: int) -> Iterator[Use]:
     for item in lost:
-        if item.ref.elements > 1 and not (item.ref.dtype == "int32" and kind == "elementwise"):
+        if item.ref.elements > least and not (item.ref.dtype == "int32" and kind == "elementwise"):
             yield Use(op, index, "unlabelled", kind, item.root, item.ref, reason=item.reason)

@@ -23,6 +23,10 @@ def matmul_nbits(site: Site) -> str:
     shape = site.shape(1)
     if shape is None or len(shape) not in (2, 3) or shape[0] != neurons:
         raise NoRule(f"B of shape {list(shape or ())} does not hold {neurons} rows")
+    bits, block = positive(site, "bits", 4), positive(site, "block_size")
+    blocks, held = -(-synapses // block), -(-block * bits // 8)
+    if shape[1:] not in ((blocks, held), (blocks * held,)):
+        raise NoRule(f"B of shape {list(shape)} does not hold {blocks} blocks of {block} elements of {bits} bits")
     packed = "o block bytes" if len(shape) == 3 else "o bytes"
     marks = f"{_unsigned(site, 2, 'o')}, {_unsigned(site, 3, 'o')}"
     return f"linear: *n i, {packed}, {marks}, _, ~o -> *n o | i={synapses} o={neurons} #={synapses}"
