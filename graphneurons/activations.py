@@ -62,6 +62,32 @@ _TRANSPARENT = frozenset(
 _SPLITS = frozenset({"Split", "split_with_sizes", "chunk", "unbind"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _FARTHEST = 12
+_ATEN = {
+    **dict.fromkeys(["_softmax", "_safe_softmax", "softmax"], "Softmax"),
+    **dict.fromkeys(["_log_softmax", "log_softmax"], "LogSoftmax"),
+    **dict.fromkeys(["clamp", "clamp_max", "clamp_min", "hardtanh", "relu6"], "Clip"),
+    **dict.fromkeys(["_unsafe_view", "reshape", "unflatten", "view", "view_as", "reshape_as"], "Reshape"),
+    **dict.fromkeys(["permute", "t", "transpose", "swapaxes", "movedim"], "Transpose"),
+    **dict.fromkeys(["alias", "clone", "contiguous", "detach"], "Identity"),
+    **dict.fromkeys(["_to_copy", "to", "type_as"], "Cast"),
+    **dict.fromkeys(["dropout", "native_dropout", "feature_dropout"], "Dropout"),
+    **dict.fromkeys(["batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"], "BatchNormalization"),
+    **dict.fromkeys(["_prelu_kernel", "prelu"], "PRelu"),
+    "add": "Add", "celu": "Celu", "div": "Div", "elu": "Elu", "erf": "Erf", "flatten": "Flatten", "gelu": "Gelu",
+    "hardsigmoid": "HardSigmoid", "hardswish": "HardSwish", "leaky_relu": "LeakyRelu", "mish": "Mish", "mul": "Mul",
+    "relu": "Relu", "selu": "Selu", "sigmoid": "Sigmoid", "silu": "Swish", "slice": "Slice", "softplus": "Softplus",
+    "split": "Split", "squeeze": "Squeeze", "sub": "Sub", "tanh": "Tanh", "unsqueeze": "Unsqueeze",
+    "lstm": "LSTM", "gru": "GRU", "lstm_cell": "LSTM", "gru_cell": "GRU", "rnn_tanh": "RNN", "rnn_tanh_cell": "RNN",
+    "rnn_relu": "Relu", "rnn_relu_cell": "Relu",
+}  # fmt: skip
+_MODULES = {**{f"BatchNorm{d}d": "BatchNormalization" for d in (1, 2, 3)}, "PReLU": "PRelu"}
+
+
+def _kind(op: Op) -> str:
+    """The op's type as ONNX names it."""
+    if op.domain == "aten":
+        return _ATEN.get(op.type, op.type)
+    return _MODULES.get(op.type, op.type) if op.domain == "torch.nn" else op.type
 
 
 def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str | None:
@@ -75,10 +101,10 @@ def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str 
     listed = op.attributes.get("activations")
     if isinstance(listed, tuple) and listed:
         return ", ".join(dict.fromkeys(str(name) for name in listed))
-    if op.type in _RECURRENT:
-        return _RECURRENT[op.type]
-    if op.type in _NAMED:
-        return _NAMED[op.type]
+    if _kind(op) in _RECURRENT:
+        return _RECURRENT[_kind(op)]
+    if _kind(op) in _NAMED:
+        return _NAMED[_kind(op)]
     values, found = _after(op.output, graph, constants)
     if found is None and values:
         # A gate and what it gates, made by one layer and split apart.
@@ -92,16 +118,16 @@ def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[t
         readers = graph.consumers.get(value, ())
         if not readers or value in graph.outputs:
             return (), None
-        if len(readers) == 1 and readers[0].type in _SPLITS and len(readers[0].outputs) > 1:
+        if len(readers) == 1 and _kind(readers[0]) in _SPLITS and len(readers[0].outputs) > 1:
             return readers[0].outputs, None
-        if len(readers) > 1 and all(reader.type == "Slice" for reader in readers):
+        if len(readers) > 1 and all(_kind(reader) == "Slice" for reader in readers):
             return tuple(reader.output for reader in readers), None
         if len(readers) > 1:
             return (), _spelled_out(value, readers, graph, constants)
         reader = readers[0]
-        if reader.type in _NAMED:
-            return (), _NAMED[reader.type]
-        if reader.type == _CLIP:
+        if _kind(reader) in _NAMED:
+            return (), _NAMED[_kind(reader)]
+        if _kind(reader) == _CLIP:
             return (), "Clip"
         if not _passes(reader, value, constants):
             return (), None
@@ -114,23 +140,23 @@ _RECURRENT = {"LSTM": "Sigmoid, Tanh", "GRU": "Sigmoid, Tanh", "RNN": "Tanh", "D
 
 def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
     """Whether ``op`` leaves its operand what it is, up to a constant scale, shift or layout."""
-    if op.type in _TRANSPARENT:
+    if _kind(op) in _TRANSPARENT:
         return op.inputs[0] == value
-    return op.type in _ARITHMETIC and all(name in constants for name in op.inputs if name and name != value)
+    return _kind(op) in _ARITHMETIC and all(name in constants for name in op.inputs if name and name != value)
 
 
 def _spelled_out(value: str, readers: tuple[Op, ...], graph: ModelGraph, constants: Collection[str]) -> str | None:
     """The activation written as several ops that all start at ``value`` and end in a product with it."""
     for reader in readers:
-        seen = [reader.type]
+        seen = [_kind(reader)]
         step = reader
         for _ in range(_FARTHEST):
             followers = graph.consumers.get(step.output, ())
             if len(followers) != 1:
                 break
             step = followers[0]
-            seen.append(step.type)
-            if step.type == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
+            seen.append(_kind(step))
+            if _kind(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
                 found = _gate(seen)
                 if found and _leads_back(step, value, graph):
                     return found
@@ -153,6 +179,6 @@ def _leads_back(op: Op, value: str, graph: ModelGraph) -> bool:
     """Whether one operand of ``op`` is ``value`` itself, or ``value`` scaled."""
     for name in op.inputs:
         producer = graph.producer.get(name)
-        if name == value or (producer is not None and producer.type in ("Mul", "Div") and value in producer.inputs):
+        if name == value or (producer is not None and _kind(producer) in ("Mul", "Div") and value in producer.inputs):
             return True
     return False

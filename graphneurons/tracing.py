@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphneurons.errors import LoadError, UsageError
+from graphneurons.errors import GraphNeuronsError, LoadError, UsageError
 from graphneurons.graph import ModelGraph
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _fx(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict
 
     try:
         return from_module(module, args, kwargs, name_of(module))
-    except LoadError:
+    except GraphNeuronsError:
         raise
     except Exception as error:
         raise LoadError(_failure(error, True), file=name_of(module)) from error
@@ -153,17 +154,18 @@ def _first_line(error: Exception) -> str:
 
 def user_line(error: BaseException) -> str:
     """``file.py:12`` of the innermost line that is not PyTorch's own, also of the error this one came from."""
+    own = tuple(os.path.dirname(home) + os.sep for home in (imported().__file__, __file__))
     found = ""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         for frame in traceback.extract_tb(current.__traceback__):
-            path = frame.filename.replace("\\", "/")
-            if not any(part in path for part in _OWN) and not path.startswith("<"):
-                found = f"{path.rpartition('/')[2]}:{frame.lineno}"
+            path = frame.filename
+            if not path.startswith(("<", *own)) and os.path.basename(path) not in _MACHINERY:
+                found = f"{os.path.basename(path)}:{frame.lineno}"
         current = current.__cause__ or current.__context__
     return found
 
 
-_OWN = ("/torch/", "/graphneurons/", "/contextlib.py", "/functools.py")
+_MACHINERY = ("contextlib.py", "functools.py")

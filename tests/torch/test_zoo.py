@@ -43,8 +43,9 @@ def test_totals_are_those_of_the_modules(name: str, front: Front) -> None:
     assert totals.labelled_share == 1
 
 
-def layers(found: Analysis) -> Counter[tuple[int, int, str | None]]:
-    return Counter((layer.neurons, layer.synapses_per_neuron, layer.role) for layer in found.layers)
+def layers(found: Analysis) -> Counter[tuple[int, int, str | None, str | None]]:
+    """Neurons, synapses of one, part played and activation of every layer."""
+    return Counter((each.neurons, each.synapses_per_neuron, each.role, each.activation) for each in found.layers)
 
 
 @pytest.mark.parametrize(("name", "front"), [case for case in ALIKE if case[1] != "export"])
@@ -57,8 +58,7 @@ ONNX = [(name, front) for name in ZOO for front in FRONTS[3:] if takes(name, fro
 
 @pytest.mark.parametrize(("name", "front"), [case for case in ONNX if not (case[0] in UNROLLED and case[1] == "dynamo")])
 def test_layers_of_onnx_files_are_those_of_torch_export(name: str, front: Front) -> None:
-    sizes = Counter((neurons, synapses) for neurons, synapses, _ in layers(analysis(name, front)).elements())
-    assert sizes == Counter((neurons, synapses) for neurons, synapses, _ in layers(analysis(name, "export")).elements())
+    assert layers(analysis(name, front)) == layers(analysis(name, "export"))
 
 
 @pytest.mark.parametrize("name", UNTRACEABLE)
