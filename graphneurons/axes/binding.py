@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
-from graphneurons.axes.notation import PACKED, AxisPattern, Pattern, Rule, expand
+from graphneurons.axes.notation import PACKED, AxisPattern, Pattern, Rule, expand, parse
 from graphneurons.axes.rules.site import NoRule, Shape
 
 Factors = tuple[str, ...]
 """The factors of one axis, outermost first; empty for an axis that carries none (size one, or broadcast)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binding:
-    """A rule with every axis written out.
+    """A rule with every axis written out. Equal ones are one object where they come from `bound`.
 
     ``operands``, ``sums``, ``results``: per tensor, per axis, its factors (None: ignored, absent, or of unknown rank).
     ``sizes``: factor -> size; a factor that no known shape tells is missing. ``unknown``: factors that an operand of
@@ -44,6 +45,12 @@ class Binding:
         if axes is None or any(name not in self.sizes for axis in axes for name in axis):
             return None
         return tuple(prod(self.sizes[name] for name in axis) for axis in axes)
+
+
+@lru_cache(maxsize=8192)
+def bound(text: str, shapes: tuple[Shape | None, ...]) -> Binding:
+    """The rule that ``text`` writes, bound to ``shapes``: worked out once for all ops that are alike."""
+    return bind(parse(text), shapes)
 
 
 def bind(rule: Rule, shapes: Sequence[Shape | None]) -> Binding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -45,6 +46,7 @@ class OperandLabel:
         return prod(self.sizes[name] for name in names)
 
 
+@lru_cache(maxsize=8192)
 def label_operand(binding: Binding, index: int) -> OperandLabel:
     """The roles of the factors of operand ``index`` as a weight. Raises `NoRule` where shapes leave them open.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from graphneurons.axes import planes
-from graphneurons.axes.binding import Binding, bind
+from graphneurons.axes.binding import Binding, bound
 from graphneurons.axes.dimensions import Dimensions, concrete_inputs, declared_shape
 from graphneurons.axes.folding import LARGEST_VALUE, fold
 from graphneurons.axes.layouts import LAYOUTS, PAYLOADS, broadcast_shapes
@@ -193,7 +193,7 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     site = site or _site(op, walk.shapes, walk, walk.constants)
     if any(site.has(index) for index in range(len(rule.operands), len(op.inputs))):
         raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
-    binding = bind(rule, site.shapes)
+    binding = bound(text, site.shapes)
     made = [binding.result_shape(index) for index in range(len(op.outputs))]
     if made and made[0] is None and op.domain not in TRACED:
         if rule.kind in _WINDOWED:

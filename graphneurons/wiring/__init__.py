@@ -1,1 +1,1 @@
-"""Who feeds whom: ids of neurons ride the graph, and what arrives where a weight contracts is its presynaptic neurons."""
+"""Who feeds whom: ids of neurons ride the graph; what arrives where a weight contracts is its presynaptic neurons."""

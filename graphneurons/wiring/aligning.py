@@ -36,7 +36,7 @@ def _narrowed(result: Plane, shape: Shape) -> Plane | None:
 
 
 def modulated_source(wiring: Wiring, plane: Plane) -> str | None:
-    """The one source whose neurons a modulator is aligned with, by the name reports write; None if there are several."""
+    """The one source whose neurons a modulator is aligned with, by the name reports write; None if several."""
     numbers = plane.data.reshape(-1)
     known = numbers[numbers >= 0]
     if not known.size or known.size < numbers.size:

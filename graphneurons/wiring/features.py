@@ -41,9 +41,7 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
         shape = resolution.shapes.get(name)
         if shape is not None:
             riding[name] = tuple(
-                ((name, axis), planes.along(shape, axis))
-                for axis, size in enumerate(shape)
-                if size <= planes.LARGEST
+                ((name, axis), planes.along(shape, axis)) for axis, size in enumerate(shape) if size <= planes.LARGEST
             )
     found: dict[str, list[tuple[int, ...]]] = {}
     for op in resolution.graph.ops:
@@ -61,7 +59,9 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     shapes = resolution.shapes
     return Features(
         {
-            name: min((axes for axes in options if axes), key=lambda axes: prod(shapes[name][a] for a in axes), default=())
+            name: min(
+                (axes for axes in options if axes), key=lambda axes: prod(shapes[name][a] for a in axes), default=()
+            )
             for name, options in found.items()
         }
     )

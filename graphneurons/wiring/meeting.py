@@ -15,7 +15,7 @@ from graphneurons.wiring.registry import Registry
 
 @dataclass(frozen=True, slots=True)
 class Guest:
-    """One operand of a meeting: its ids in the result's shape, and the shape it has itself (1 where it is broadcast)."""
+    """One operand of a meeting: its ids in the result's shape, and its own shape (1 where it is broadcast)."""
 
     plane: Plane
     own: Shape

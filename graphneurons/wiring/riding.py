@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,22 @@ from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
 from graphneurons.wiring.registry import Registry
 from graphneurons.wiring.sending import Sender, sent
 
-Rider = Union[Plane, int]
+Rider = Plane | int
 """The ids of a value; a bare number where its shape is not known and the number stands for all of it."""
 
 _PLAIN = frozenset(
-    ["Shape", "Size", "ConstantOfShape", "EyeLike", "Range", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Iteration"]
+    [
+        "Shape",
+        "Size",
+        "ConstantOfShape",
+        "EyeLike",
+        "Range",
+        "RandomNormal",
+        "RandomUniform",
+        "RandomNormalLike",
+        "RandomUniformLike",
+        "Iteration",
+    ]
 )
 
 
@@ -266,7 +277,9 @@ def _chosen(ride: Ride, op: Op, shape: Shape | None) -> Plane | None:
 
 
 def _shapeless(ride: Ride, name: str) -> int:
-    return ride.registry.unknown(f"the shape of {name!r} is not known; give the dynamic dimensions with --dim or --shape")
+    return ride.registry.unknown(
+        f"the shape of {name!r} is not known; give the dynamic dimensions with --dim or --shape"
+    )
 
 
 def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:

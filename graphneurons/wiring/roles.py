@@ -59,10 +59,16 @@ def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Layer]) -> Iterator[
 def _fused(ride: Ride, wiring: Wiring, op: Op, by_op: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
     """An op that is given query, key and value, in this order, or all of them packed in one."""
     given = [index for index in range(3) if (op.name, index) in ride.guests]
-    parts = (("query", "key", "value"),) if given == [0] else (("query",), ("key", "value")) if given == [0, 1] else (
-        ("query",),
-        ("key",),
-        ("value",),
+    parts = (
+        (("query", "key", "value"),)
+        if given == [0]
+        else (("query",), ("key", "value"))
+        if given == [0, 1]
+        else (
+            ("query",),
+            ("key",),
+            ("value",),
+        )
     )
     for index, names in zip(given, parts, strict=False):
         for layer in _makers(ride, wiring, op, index):
@@ -133,7 +139,9 @@ def _next(resolution: Resolution, op: Op, wanted: object) -> Op | None:
 
 
 def _reaches(resolution: Resolution, op: Op, target: Op, index: int) -> bool:
-    return any(reader.name == target.name and value == target.inputs[index] for reader, value in _follow(resolution, op))
+    return any(
+        reader.name == target.name and value == target.inputs[index] for reader, value in _follow(resolution, op)
+    )
 
 
 def _readers(ride: Ride, op: Op, by_op: Mapping[str, list[str]]) -> Iterator[str]:
@@ -156,7 +164,7 @@ def _makers(ride: Ride, wiring: Wiring, op: Op, index: int) -> Sequence[str]:
 
 
 def layers_behind(wiring: Wiring, numbers: Integers, levels: int) -> list[str] | None:
-    """Ids of the layers that ``numbers`` belong to, junctions opened ``levels`` deep; None if anything else is there."""
+    """Ids of the layers ``numbers`` belong to, junctions opened ``levels`` deep; None if anything else is there."""
     found: dict[str, None] = {}
     front = numbers
     for _ in range(levels + 1):
