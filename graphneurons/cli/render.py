@@ -25,8 +25,13 @@ FORMATS = ["svg", "png", "pdf", "dot"]
 @click.option("--neurons", metavar="WHICH", help="0,5,10:20 or top:16 (by norm) or random:16.")
 @click.option("--max-neurons", type=int, metavar="N", help="Most neurons (columns, heads, nodes) drawn one by one.")
 @click.option("--max-synapses", type=int, metavar="N", help="Most synapses of a neuron drawn one by one.")
-@click.option("--perspective", type=click.Choice(["both", "weights", "neurons"]), default="both", show_default=True,
-              help="Of pair and mlp: boxes, circles or both.")
+@click.option(
+    "--perspective",
+    type=click.Choice(["both", "weights", "neurons"]),
+    default="both",
+    show_default=True,
+    help="Of pair and mlp: boxes, circles or both.",
+)
 @click.option("--at", metavar="1,0.5,-2", help="Of columns: an input to evaluate the keys at.")
 @click.option("--up", type=int, default=2, show_default=True, help="Of circuit: levels upstream.")
 @click.option("--down", type=int, default=1, show_default=True, help="Of circuit: levels downstream.")
@@ -37,8 +42,11 @@ FORMATS = ["svg", "png", "pdf", "dot"]
 @click.option("--theme", type=click.Choice(["light", "dark"]), default="light", show_default=True)
 @click.option("--font-size", type=float, default=14.0, show_default=True, metavar="POINTS")
 @click.option("--title", help="Instead of the layer's or the file's name.")
-@click.option("--engine", type=click.Choice(["auto", "graphviz-pure", "dot"]),
-              help="What draws.  [default: $GRAPHNEURONS_ENGINE, or what fits]")
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "graphviz-pure", "dot"]),
+    help="What draws.  [default: $GRAPHNEURONS_ENGINE, or what fits]",
+)
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
 def command(
@@ -55,8 +63,8 @@ def command(
 ) -> int:
     """Draws neurons and synapses of MODEL: the whole network, or LAYER by row, by column, by kernel, gate or head.
 
-    LAYER is an id as `graphneurons analyze` lists it; LAYER:5 draws the circuit around its neuron 5. Excitatory synapses
-    are orange arrows, inhibitory ones blue bars.
+    LAYER is an id as `graphneurons analyze` lists it; LAYER:5 draws the circuit around its neuron 5. Excitatory
+    synapses are orange arrows, inhibitory ones blue bars.
 
     \b
     Examples:
@@ -95,7 +103,7 @@ def _drawing(
     given: tuple[tuple[str, ...], tuple[str, ...]],
     choices: dict[str, Any],
 ) -> tuple[Drawing, str]:
-    """The drawing, and the format to write it in. All that can be refused without a model is refused before it is read."""
+    """The drawing, and the format to write it in. What can be refused without a model is refused first."""
     from graphneurons.cli.arguments import parse_dims, parse_shapes
     from graphneurons.cli.writing import check_target, progress
     from graphneurons.views.drawing import format_of

@@ -226,7 +226,7 @@ def _frame(canvas: Canvas, analysis: Analysis, found: Attention, chosen: Sequenc
     layers = dict.fromkeys(one.layer.id for one in found.parts.values())
     if found.output is not None:
         layers[found.output.id] = None
-    headline(canvas, parent or name, f"attention: {heads}", [", ".join(named(layer, 40) for layer in layers)])
+    headline(canvas, parent or name, f"by head: {heads}", [", ".join(named(layer, 40) for layer in layers)])
     notes = [
         "a tile is one head's block of the weight (its neurons down, what they read across; O: what it reads down, "
         "its neurons across), means in coarse cells, scaled to its largest"

@@ -137,20 +137,35 @@ def _heads_of(graph: ModelGraph, layer: Layer, width: int) -> int | None:
 
 
 def _split(graph: ModelGraph, shape: str, output: str, width: int) -> int | None:
-    """The number of heads where ``output``, or the constant ``shape`` it is given, ends in (heads, width of a head)."""
+    """The number of heads where ``output``, or the ``shape`` it is given, ends in (heads, width of a head)."""
     declared = graph.declared.get(output)
     sizes = list(declared.shape) if declared is not None and declared.shape is not None else []
-    ref = graph.weights.get(shape)
-    if ref is not None and ref.dtype == "int64" and len(ref.shape) == 1 and ref.elements < 9:
-        try:
-            sizes = [int(size) for size in read(ref)]
-        except DataError:
-            return None
+    if shape:
+        sizes = _constants(graph, shape) or sizes
     if len(sizes) < 3:
         return None
     heads, each = sizes[-2:]
-    if isinstance(each, int) and 0 < each < width and width % each == 0 and heads in (width // each, -1):
-        return width // each
+    if isinstance(each, int) and 0 < each < width and width % each == 0:
+        # The batch may be folded into the heads.
+        fits = heads == -1 or (isinstance(heads, int) and heads > 0 and heads % (width // each) == 0)
+        return width // each if fits else None
     if isinstance(heads, int) and each == -1 and heads > 1 and width % heads == 0:
         return heads
     return None
+
+
+def _constants(graph: ModelGraph, shape: str) -> list[int | str | None]:
+    """The entries of a shape that is constant, or concatenated of parts some of which are (None for the others)."""
+    maker = graph.producer.get(shape)
+    parts = maker.inputs if maker is not None and maker.type == "Concat" else (shape,)
+    sizes: list[int | str | None] = []
+    for part in parts:
+        ref = graph.weights.get(part)
+        if ref is None or ref.dtype != "int64" or len(ref.shape) > 1 or ref.elements > 8:
+            sizes.append(None)
+            continue
+        try:
+            sizes.extend(int(size) for size in read(ref).reshape(-1))
+        except DataError:
+            sizes.append(None)
+    return sizes if any(isinstance(size, int) for size in sizes) else []
