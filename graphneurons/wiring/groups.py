@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _ATTENTION = frozenset({"query", "key", "value", "output"})
 _MOST_RUNS = 64
+_HOLES = "cutting any of it leaves holes where its axes are taken apart or joined"
 
 
 def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
@@ -205,7 +206,7 @@ def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group,
         names.add(name)
         fixed = None
         if item.code != CUTTABLE:
-            fixed = walk.ledger.reasons[-1 - item.code] if item.code < 0 else "no part of it is a whole slice of every axis it lies on"
+            fixed = walk.ledger.reasons[-1 - item.code] if item.code < 0 else _HOLES
         groups.append((Group(name, item.size, members, granularity, (), fixed), item))
     return tuple(
         replace(group, alternatives=tuple(_alternatives(groups, at))) for at, (group, _) in enumerate(groups)
@@ -244,9 +245,9 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
     if not item.op:
         return "neuron"
     rows = max(item.rows.values(), key=lambda places: places.shape[1])
-    together = bool((np.diff(rows, axis=1) == 1).all())
     if rows.shape[1] == 1:
         return "neuron"
+    together = float(np.median(np.diff(rows, axis=1))) == 1
     parts = {
         part
         for number in item.rows
@@ -254,8 +255,8 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
         for part in (role or "").split("+")
     }
     if parts & _ATTENTION:
-        return "head" if item.outer or together else "head width"
-    return "block" if item.outer or together else "across blocks"
+        return "head" if together else "head width"
+    return "block" if together else "across blocks"
 
 
 def _member(axes: _Axes, walk: Coupling, number: int, places: Integers) -> Member:

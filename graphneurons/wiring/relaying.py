@@ -83,11 +83,23 @@ def relay(walk: Coupling, op: Op) -> None:
             for found in known:
                 walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r}: {error}"))
             continue
+        _hold_left_out(walk, op, known, landed)
         for number, plane in enumerate(landed[: len(moved)]):
             moved[number].append(_Axis(known, plane, max(shape[axis] for shape in shapes)))
     for number, name in enumerate(op.outputs):
         if name:
             _place(walk, op, name, moved[number], owner[number] if owner is not None else None)
+
+
+def _hold_left_out(walk: Coupling, op: Op, slots: Sequence[Slots], landed: Sequence[Plane]) -> None:
+    """Parts of a stored tensor that no result holds are used at other sizes of the inputs (rows of a table of positions)."""
+    if op.output not in walk.resolution.constants or len(slots) > 1 or isinstance(slots[0], int):
+        return
+    left = np.ones(slots[0].size, dtype=bool)
+    for plane in landed:
+        left[plane.data[plane.data >= 0]] = False
+    if left.any():
+        walk.ledger.fix(slots[0][left], walk.ledger.code(f"{op.qualified} {op.name!r} leaves it out at these sizes"))
 
 
 def _run(walk: Coupling, op: Op, carried: Sequence[int], axis: int) -> list[Plane]:
