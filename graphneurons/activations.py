@@ -59,6 +59,7 @@ _TRANSPARENT = frozenset(
         "DynamicQuantizeLinear",
     ]
 )
+_MEASURES = frozenset({"Shape", "Size"})
 _SPLITS = frozenset({"Split", "split_with_sizes", "chunk", "unbind"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
 _FARTHEST = 12
@@ -115,7 +116,7 @@ def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str 
 def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], str | None]:
     """The activation on ``value``; or the values it is split into before any."""
     for _ in range(_FARTHEST):
-        readers = graph.consumers.get(value, ())
+        readers = tuple(reader for reader in graph.consumers.get(value, ()) if reader.type not in _MEASURES)
         if not readers or value in graph.outputs:
             return (), None
         if len(readers) == 1 and _kind(readers[0]) in _SPLITS and len(readers[0].outputs) > 1:
