@@ -38,9 +38,7 @@ MODELS = [
 
 
 def _expected(analysis: Analysis) -> dict[str, str]:
-    return {
-        layer.id: part for layer in analysis.layers for name, part in PARTS.items() if re.search(name, layer.id)
-    }
+    return {layer.id: part for layer in analysis.layers for name, part in PARTS.items() if re.search(name, layer.id)}
 
 
 @pytest.mark.parametrize(("name", "how", "count"), MODELS)
