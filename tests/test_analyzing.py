@@ -186,7 +186,7 @@ def test_the_networkx_graph_has_every_op_weight_and_edge() -> None:
     graph = graphneurons.load("fixtures/mlp.onnx").nx
     kinds = [data["kind"] for _, data in graph.nodes(data=True)]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {"op": 3, "weight": 4, "input": 1, "value": 3}
-    assert graph.nodes["value", "layers.0.weight"]["weight"].shape == (2, 3)
+    assert graph.nodes["value", "layers.0.weight"]["weight"].shape == (3, 2)
     assert [data["input"] for _, _, data in graph.in_edges(("op", graph_op(graph, "Gemm")), data=True)] == [0, 1, 2]
 
 
