@@ -8,16 +8,14 @@ import numpy as np
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.errors import DataError, UsageError
-from graphneurons.views.blocks import Floats, Integers
 from graphneurons.views.canvas import Canvas
 from graphneurons.views.dot import named
 from graphneurons.views.frame import footer, headline
+from graphneurons.views.influences import Influences
 from graphneurons.views.options import Options
 from graphneurons.views.palette import HUES
-from graphneurons.views.presynaptic import KINDS, numbers_of
+from graphneurons.views.presynaptic import KINDS
 from graphneurons.views.synapses import Weighing, signed, synapse
-from graphneurons.views.values import Values, values_of
-from graphneurons.wiring.records import Source
 
 PITCH, GAP = 58.0, 230.0
 WIDEST_LEVEL = 64
@@ -55,13 +53,7 @@ class Circuit:
     analysis: Analysis
     levels: dict[Place, int] = field(default_factory=dict)
     meetings: dict[tuple[Place, Place], Drawn] = field(default_factory=dict)
-    known: dict[str, Values] = field(default_factory=dict)
     dropped: list[str] = field(default_factory=list)
-
-    def values(self, layer: Layer) -> Values:
-        if layer.id not in self.known:
-            self.known[layer.id] = values_of(self.analysis, layer)
-        return self.known[layer.id]
 
 
 def draw_circuit(analysis: Analysis, layer: Layer, neuron: int, options: Options) -> Canvas:
@@ -102,12 +94,15 @@ def draw_circuit(analysis: Analysis, layer: Layer, neuron: int, options: Options
 
 
 def _spread(circuit: Circuit, centre: Place, levels: int, way: int, most: int) -> None:
+    influences = Influences(circuit.analysis)
     front = [centre]
     for level in range(1, levels + 1):
         following: dict[Place, None] = {}
-        for place in front[:WIDEST_LEVEL]:
+        followed = front[:WIDEST_LEVEL]
+        meetings = (_up if way < 0 else _down)(circuit, influences, [number for number, _ in followed], most)
+        for place in followed:
             here = circuit.analysis.wiring.locate(place[0])[0]
-            for meeting in (_up if way < 0 else _down)(circuit, place[0], most):
+            for meeting in meetings.get(place[0], ()):
                 number = meeting.tail if way < 0 else meeting.head
                 again = here.kind == "layer" and circuit.analysis.wiring.locate(number)[0] is here
                 other = (number, place[1] + way if again else place[1])
@@ -123,50 +118,56 @@ def _spread(circuit: Circuit, centre: Place, levels: int, way: int, most: int) -
         front = list(following)
 
 
-def _up(circuit: Circuit, number: int, most: int) -> list[Meeting]:
-    """What neuron ``number`` reads most strongly; of a junction, its members."""
-    analysis = circuit.analysis
-    source, index = analysis.wiring.locate(number)
-    if source.kind == "junction":
-        members = analysis.wiring.junction[source.id].members
-        found = dict.fromkeys(int(member[index]) for member in members if member[index] >= 0)
-        return [Meeting(tail, number, None) for tail in list(found)[: 4 * most]]
-    if source.kind != "layer":
-        return []
-    layer = analysis.layer(source.id)
+def _up(circuit: Circuit, influences: Influences, numbers: list[int], most: int) -> dict[int, list[Meeting]]:
+    """What each of ``numbers`` reads most strongly; of a junction, its members."""
+    wiring = circuit.analysis.wiring
+    found: dict[int, list[Meeting]] = {}
+    by_layer: dict[str, list[int]] = {}
+    for number in numbers:
+        source, index = wiring.locate(number)
+        if source.kind == "junction":
+            members = dict.fromkeys(int(member[index]) for member in wiring.junction[source.id].members)
+            found[number] = [Meeting(tail, number, None) for tail in members if tail >= 0][: 4 * most]
+        elif source.kind == "layer":
+            by_layer.setdefault(source.id, []).append(number)
+    for layer, own in by_layer.items():
+        if not _readable(circuit, influences, layer):
+            continue
+        parts = 2 if influences.are_summed(layer) else 1
+        for number, weights in influences.incoming(layer, own).items():
+            found[number] = [Meeting(tail, number, value, parts) for tail, value in _strongest(weights, most)]
+    return found
+
+
+def _down(circuit: Circuit, influences: Influences, numbers: list[int], most: int) -> dict[int, list[Meeting]]:
+    """What each of ``numbers`` feeds most strongly, in every layer that reads it; and the junctions it goes into."""
+    wiring = circuit.analysis.wiring
+    found: dict[int, list[Meeting]] = {number: [] for number in numbers}
+    by_layer: dict[str, list[int]] = {}
+    for number in numbers:
+        for junction in wiring.junctions:
+            base = wiring.source[f"junction:{junction.id}"].base
+            hits = {int(at) for member in junction.members for at in np.flatnonzero(member == number)[:most]}
+            found[number].extend(Meeting(number, base + at, None) for at in sorted(hits)[:most])
+        for layer in influences.readers(number):
+            by_layer.setdefault(layer, []).append(number)
+    for layer, own in by_layer.items():
+        if not _readable(circuit, influences, layer):
+            continue
+        parts = 2 if influences.are_summed(layer) else 1
+        for number, weights in influences.outgoing(layer, own).items():
+            found[number].extend(Meeting(number, head, value, parts) for head, value in _strongest(weights, most))
+    return found
+
+
+def _readable(circuit: Circuit, influences: Influences, layer: str) -> bool:
+    """Whether the weights of ``layer`` can be taken apart; if not, that is said below the picture."""
     try:
-        values = circuit.values(layer)
+        influences.values(layer)
     except DataError as error:
-        circuit.dropped.append(f"{named(layer.id)}: {named(error.message, 120)}")
-        return []
-    rows = _rows_of(values, source, index)
-    weights: dict[int, list[float]] = {}
-    for row, neuron in zip(values.rows(rows), rows, strict=True):
-        numbers = numbers_of(analysis, values, neuron)
-        totals = _summed(numbers, row)
-        for tail, value in totals.items():
-            weights.setdefault(tail, []).append(value)
-    taps = values.synapses * len(rows) > len(weights)
-    summed = {tail: sum(parts) for tail, parts in weights.items()}
-    return [Meeting(tail, number, value, 2 if taps else 1) for tail, value in _strongest(summed, most)]
-
-
-def _rows_of(values: Values, source: Source, index: int) -> list[int]:
-    """The rows that make output ``index``: one, or all gates of a recurrent unit."""
-    layer = values.layer
-    if layer.neurons == source.size or not layer.units:
-        return [index]
-    gates = layer.neurons // source.size
-    direction, inside = divmod(index, layer.units)
-    return [(direction * gates + gate) * layer.units + inside for gate in range(gates)]
-
-
-def _summed(numbers: Integers, row: Floats) -> dict[int, float]:
-    """Weights by presynaptic neuron, kernel taps added up; constants and what is mixed left out."""
-    known = numbers >= 0
-    distinct, inverse = np.unique(numbers[known], return_inverse=True)
-    totals = np.bincount(inverse, weights=row[known].astype(np.float64), minlength=distinct.size)
-    return dict(zip(distinct.tolist(), totals.tolist(), strict=True))
+        circuit.dropped.append(f"not followed: {named(layer)}: {named(error.message, 120)}")
+        return False
+    return True
 
 
 def _strongest(weights: dict[int, float], most: int) -> list[tuple[int, float]]:
@@ -177,53 +178,6 @@ def _strongest(weights: dict[int, float], most: int) -> list[tuple[int, float]]:
     up = [(number, value) for value, number in ordered[:most] if value > 0]
     down = [(number, value) for value, number in sorted(ordered, key=lambda one: (one[0], one[1]))[:most] if value < 0]
     return up + down
-
-
-def _down(circuit: Circuit, number: int, most: int) -> list[Meeting]:
-    """What neuron ``number`` feeds most strongly, over all layers that read it; and junctions it goes into."""
-    analysis = circuit.analysis
-    found: list[Meeting] = []
-    for junction in analysis.wiring.junctions:
-        base = analysis.wiring.source[f"junction:{junction.id}"].base
-        hits = {int(at) for member in junction.members for at in np.flatnonzero(member == number)[:most]}
-        found.extend(Meeting(number, base + at, None) for at in sorted(hits)[:most])
-    for id, weights in analysis.wiring.synapses.items():
-        if not any((one.neurons == number).any() for one in weights):
-            continue
-        layer = analysis.layer(id)
-        source = analysis.wiring.source.get(id)
-        if source is None:
-            continue
-        try:
-            totals = _written(circuit.values(layer), analysis, number, source)
-        except DataError as error:
-            circuit.dropped.append(f"{named(id)}: {named(error.message, 120)}")
-            continue
-        parts = 2 if layer.neurons != source.size or any(laid.taps for laid in circuit.values(layer).laid) else 1
-        found.extend(Meeting(number, head, value, parts) for head, value in _strongest(totals, most))
-    return found
-
-
-def _written(values: Values, analysis: Analysis, number: int, source: Source) -> dict[int, float]:
-    """What ``number`` adds to every output of the layer: its column, kernel taps and gates added up."""
-    layer = values.layer
-    totals = np.zeros(layer.neurons)
-    for synapses in analysis.wiring.synapses[layer.id]:
-        if synapses.weight >= len(values.laid):
-            continue
-        groups = synapses.groups if synapses.groups > 1 and synapses.neurons.size % synapses.groups == 0 else 1
-        width = synapses.neurons.size // groups
-        taps = max(values.laid[synapses.weight].synapses // max(width, 1), 1)
-        share = layer.neurons // groups
-        for channel in np.flatnonzero(synapses.neurons == number).tolist():
-            group, inside = divmod(channel, width)
-            first = values.offsets[synapses.weight] + inside * taps
-            column = values.columns(range(first, first + taps)).sum(axis=1)
-            totals[group * share : (group + 1) * share] += column[group * share : (group + 1) * share]
-    if layer.neurons != source.size and layer.units:
-        gates = layer.neurons // source.size
-        totals = totals.reshape(-1, gates, layer.units).sum(axis=1).reshape(-1)
-    return {source.base + at: float(value) for at, value in enumerate(totals.tolist()) if value}
 
 
 def _drawn(canvas: Canvas, circuit: Circuit, centre: Place) -> None:
