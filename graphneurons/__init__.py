@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from graphneurons.analysis import Analysis, Axis, Factor, Layer, Lookup, Modulator, Totals, Unlabelled, WeightUse
     from graphneurons.analyzing import analyze
     from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
+    from graphneurons.exporting import export_onnx
     from graphneurons.graph import ModelGraph, Op, WeightRef
     from graphneurons.load import load
+    from graphneurons.matching import match
+    from graphneurons.tracing import trace
     from graphneurons.views.viewing import render
 
 __all__ = [
@@ -41,13 +44,19 @@ __all__ = [
     "WeightUse",
     "__version__",
     "analyze",
+    "export_onnx",
     "load",
+    "match",
     "render",
+    "trace",
 ]
 
 _HOMES = {
     "analyze": "analyzing",
+    "export_onnx": "exporting",
     "load": "load",
+    "match": "matching",
+    "trace": "tracing",
     "render": "views.viewing",
     **dict.fromkeys(("ModelGraph", "Op", "WeightRef"), "graph"),
     **dict.fromkeys(("DataError", "GraphNeuronsError", "LoadError", "UsageError"), "errors"),

@@ -85,7 +85,7 @@ def _export(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], st
     try:
         program = torch.export.export(module, args, kwargs, strict=strict)
     except Exception as error:
-        raise LoadError(_failure(error, strict), file=name_of(module)) from error
+        raise LoadError(failure(error, strict), file=name_of(module)) from error
     return from_exported(program, name_of(module))
 
 
@@ -97,7 +97,7 @@ def _fx(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict
     except GraphNeuronsError:
         raise
     except Exception as error:
-        raise LoadError(_failure(error, True), file=name_of(module)) from error
+        raise LoadError(failure(error, True), file=name_of(module)) from error
 
 
 def _auto(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], strict: bool) -> ModelGraph:
@@ -119,7 +119,7 @@ _WAYS: dict[str, Callable[[Any, tuple[Any, ...], dict[str, Any], bool], ModelGra
 
 def name_of(module: Any) -> str:
     """What messages and reports call a module."""
-    return f"<{type(module).__qualname__}>"
+    return f"<{type(module).__name__}>"
 
 
 _CALLED_WRONGLY = ("missing", "required positional", "unexpected keyword", "takes from", "takes ", "shapes cannot be multiplied",
@@ -128,7 +128,7 @@ _DATA_DEPENDENT = ("GuardOnDataDependent", "data-dependent", "Data-dependent", "
                    "ConstraintViolation")  # fmt: skip
 
 
-def _failure(error: Exception, strict: bool) -> str:
+def failure(error: Exception, strict: bool) -> str:
     """Why a module cannot be traced: where, what, and the way out."""
     kind = type(error).__name__
     text = _first_line(error)

@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "analyze": "graphneurons.cli.analyze",
+    "match": "graphneurons.cli.match",
     "render": "graphneurons.cli.render",
     "wiring": "graphneurons.cli.wiring",
 }

@@ -52,8 +52,12 @@ def parse_example(text: str) -> Example:
     name, _, rest = text.rpartition("=")
     dtype, _, sizes = rest.rpartition(":")
     numbers = [size.strip() for size in sizes.split(",")] if sizes.strip() else []
-    if (dtype and dtype not in _TYPES) or not all(size.isascii() and size.isdigit() and len(size) < 10 for size in numbers):
-        raise UsageError(f"--input {text}: expected [NAME=][TYPE:]SIZES, as in {EXAMPLE}; types are {', '.join(_TYPES)}")
+    if (dtype and dtype not in _TYPES) or not all(
+        size.isascii() and size.isdigit() and len(size) < 10 for size in numbers
+    ):
+        raise UsageError(
+            f"--input {text}: expected [NAME=][TYPE:]SIZES, as in {EXAMPLE}; types are {', '.join(_TYPES)}"
+        )
     return Example(name, dtype or "float32", tuple(int(size) for size in numbers))
 
 
@@ -71,7 +75,8 @@ def from_factory(text: str, examples: Sequence[Example], *, trusted: bool) -> Mo
         return trace(made)
     device = next((tensor.device for tensor in (*made.parameters(), *made.buffers())), torch.device("cpu"))
     given = [
-        (example.name, torch.zeros(example.shape, dtype=getattr(torch, example.dtype), device=device)) for example in examples
+        (example.name, torch.zeros(example.shape, dtype=getattr(torch, example.dtype), device=device))
+        for example in examples
     ]
     kwargs = {name: tensor for name, tensor in given if name}
     args = tuple(tensor for name, tensor in given if not name) or args
@@ -105,7 +110,9 @@ def _made(text: str) -> tuple[Any, tuple[Any, ...]]:
     try:
         found: Any = importlib.import_module(module_name)
     except ImportError as error:
-        raise LoadError(f"module {module_name!r} cannot be imported ({error}); run from its folder, or install it", file=text) from error
+        raise LoadError(
+            f"module {module_name!r} cannot be imported ({error}); run from its folder, or install it", file=text
+        ) from error
     except Exception as error:
         raise LoadError(f"importing it fails {_at(error)}: {type(error).__name__}: {error}", file=text) from error
     for part in path.split("."):

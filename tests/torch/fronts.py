@@ -110,6 +110,3 @@ def origins(name: str, front: Front) -> dict[str, np.ndarray]:
             if (elements >= 0).all():
                 found[key_] = elements
     return found
-
-
-

@@ -336,4 +336,3 @@ def test_flipped_bytes_never_crash(tmp_path: Path, saved: Path, seed: int) -> No
         graphneurons.analyze(path)
     except LoadError as error:
         assert "\n" not in str(error)
-

@@ -151,7 +151,9 @@ class Decides(nn.Module):
 
 @pytest.mark.parametrize("how", ["auto", "export", "fx"])
 def test_control_flow_on_values_names_the_line_and_the_way_out(how: Any) -> None:
-    with pytest.raises(LoadError, match=r"<Decides>: at test_tracing.py:\d+: what happens next depends on the values") as caught:
+    with pytest.raises(
+        LoadError, match=r"<Decides>: at test_tracing.py:\d+: what happens next depends on the values"
+    ) as caught:
         graphneurons.trace(Decides(), torch.ones(3), how=how)
     for way in ("a concrete input", "torch.cond", "trace the parts of the module on their own"):
         assert way in str(caught.value)
@@ -204,5 +206,8 @@ for path in {[str(path), str(archive)]!r}:
 
 
 def test_without_torch_the_error_names_the_install_command() -> None:
-    done = run(WITHOUT_TORCH + "import graphneurons\ntry: graphneurons.trace(object())\nexcept graphneurons.UsageError as e: print(e)")
+    done = run(
+        WITHOUT_TORCH
+        + "import graphneurons\ntry: graphneurons.trace(object())\nexcept graphneurons.UsageError as e: print(e)"
+    )
     assert "pip install 'graphneurons[torch]'" in done.stdout
