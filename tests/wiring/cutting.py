@@ -167,7 +167,7 @@ class Laboratory:
         for node in self.program.nodes:
             if node.output[0].endswith(GAIN):
                 held.add((node.output[0], -1))
-            if not node.op_type.startswith("Reduce"):
+            if not node.op_type.startswith("Reduce") or node.input[0] not in self.true:
                 continue
             before, after = self.true[node.input[0]].shape, self.true[node.output[0]].shape
             if len(before) != len(after):

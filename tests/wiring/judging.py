@@ -226,16 +226,21 @@ class Judge:
         """Synapses that are said to be mixed. A single one may be an end case: of a running sum only the first is no sum."""
         self.result.checked += sum(not claim.reasons for claim in claims)
         mixed = [synapse for synapse, claim in enumerate(claims) if claim.mixed and not claim.reasons]
-        movers = {synapse: self._movers(weight, synapse, claims[synapse]) for synapse in mixed}
+        movers = {}
+        for synapse in mixed:
+            held = self._movers(weight, synapse, claims[synapse], self.lab.softmaxes | self.lab.statistics)
+            alone = held == 1 and not claims[synapse].neurons
+            movers[synapse] = 1 if alone else self._movers(weight, synapse, claims[synapse], frozenset())
         few = [synapse for synapse in mixed if movers[synapse] < 2]
         if 2 * len(few) > len(mixed):
             for synapse in few:
                 self.alarm(weight, "mixed", "not mixed", f"{movers[synapse]} unnamed neurons move synapse {synapse}")
 
-    def _movers(self, weight: Weight, synapse: int, claim: Claim) -> int:
+    def _movers(self, weight: Weight, synapse: int, claim: Claim, still: Still) -> int:
+        """How many neurons move a synapse that does not name them."""
         count = 0
         for source, neurons in self.neurons.items():
-            found = self.push(source, neurons, frozenset()).get(weight)
+            found = self.push(source, neurons, still).get(weight)
             if found is None:
                 continue
             names = {neuron for name, neuron in claim.neurons if name == source}

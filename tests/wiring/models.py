@@ -501,9 +501,6 @@ MODELS: dict[str, Architecture] = {
     "prepended": Architecture(Prepended, lambda: tensors((2, 3, 4, 6))),
 }
 
-IMPOSSIBLE: dict[tuple[str, How], str] = {}
-"""What the exporters refuse, with their reason; a test keeps the list true."""
-
 
 def exported(name: str, how: How) -> Path:
     """The file PyTorch's exporter makes of the model ``name``."""

@@ -2,42 +2,46 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
+import onnxruntime
 import pytest
 
 from tests.wiring import graphs, models
-from tests.wiring.judging import judge
+from tests.wiring.cases import QUANTIZED, SLOW_CASES, SPECIAL, UNRUNNABLE, ZOO_CASES
+from tests.wiring.judging import Verdict, judge
 from tests.zoo.architectures import ZOO
-from tests.zoo.exporting import IMPOSSIBLE, How, export
+from tests.zoo.exporting import How, export
+from tests.zoo.quantizing import quantized
 
-HOWS: tuple[How, ...] = get_args(How)
-CASES = [(name, how) for name in ZOO for how in HOWS if (name, how) not in IMPOSSIBLE]
-SPECIAL = [(name, how) for name in models.MODELS for how in HOWS if (name, how) not in models.IMPOSSIBLE]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_CASES]
 
 
-@pytest.mark.parametrize(("name", "how"), CASES)
-def test_the_zoo(name: str, how: How) -> None:
-    verdict = judge(export(name, how), [item.numpy() for item in ZOO[name].arguments()])
+def prove(verdict: Verdict) -> None:
     assert verdict.problems == []
+    assert verdict.synapses > 0
     assert verdict.checked == verdict.synapses - verdict.unknown
+
+
+@pytest.mark.parametrize(("name", "how"), [*ZOO_CASES, *SLOW])
+def test_the_zoo(name: str, how: How) -> None:
+    prove(judge(export(name, how), [item.numpy() for item in ZOO[name].arguments()]))
+
+
+@pytest.mark.parametrize(("name", "how", "scheme"), QUANTIZED)
+def test_quantized_and_fused_models(name: str, how: How, scheme: str) -> None:
+    prove(judge(quantized(name, how, scheme), [item.numpy() for item in ZOO[name].arguments()]))
 
 
 @pytest.mark.parametrize(("name", "how"), SPECIAL)
 def test_models_with_something_special_on_the_way(name: str, how: How) -> None:
-    verdict = judge(models.exported(name, how), [item.numpy() for item in models.MODELS[name].arguments()])
-    assert verdict.problems == []
-    assert verdict.checked > 0
+    prove(judge(models.exported(name, how), [item.numpy() for item in models.MODELS[name].arguments()]))
 
 
 @pytest.mark.parametrize("name", graphs.GRAPHS)
 def test_graphs_written_by_hand(name: str) -> None:
-    verdict = judge(graphs.written(name), graphs.GRAPHS[name].inputs())
-    assert verdict.problems == []
-    assert verdict.checked > 0
+    prove(judge(graphs.written(name), graphs.GRAPHS[name].inputs()))
 
 
-@pytest.mark.parametrize(("name", "how"), models.IMPOSSIBLE)
-def test_what_cannot_be_exported_still_cannot(name: str, how: How) -> None:
-    with pytest.raises(Exception, match=models.IMPOSSIBLE[name, how]):
-        models.exported(name, how)
+@pytest.mark.parametrize(("name", "how", "scheme"), UNRUNNABLE)
+def test_what_cannot_be_run_still_cannot(name: str, how: How, scheme: str) -> None:
+    with pytest.raises(Exception, match=UNRUNNABLE[name, how, scheme]):
+        onnxruntime.InferenceSession(str(quantized(name, how, scheme)))
