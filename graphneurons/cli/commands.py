@@ -8,6 +8,7 @@ import click
 
 COMMANDS = {
     "analyze": "graphneurons.cli.analyze",
+    "health": "graphneurons.cli.health",
     "match": "graphneurons.cli.match",
     "render": "graphneurons.cli.render",
     "wiring": "graphneurons.cli.wiring",

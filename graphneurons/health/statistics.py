@@ -155,7 +155,7 @@ class Duplicates:
         return bool((self.factors == 1).all())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class LayerHealth:
     """All weights of one layer. ``scanned`` is False where some could not be (see `Health.skipped`)."""
 

@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 Read = Callable[[Tile], Numbers]
 """Gives the numbers of a tile, shape (outer, upper, lower)."""
 
-TILE = 1 << 17
+TILE = 1 << 18
 """Elements per tile: the tile and its squares fit into the second-level cache."""
 
 _COUNTED = ("positive", "zero", "nan", "small", "inf")

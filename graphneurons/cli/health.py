@@ -1,0 +1,130 @@
+"""``graphneurons health``: statistics of the weights themselves, neuron by neuron."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from graphneurons.errors import GraphNeuronsError
+
+if TYPE_CHECKING:
+    from graphneurons.analysis import Analysis
+
+
+@click.command("health", short_help="Statistics of the weights of every neuron.", no_args_is_help=True)
+@click.argument("model", type=click.Path())
+@click.argument("layer", required=False, metavar="[LAYER]")
+@click.option("--top", type=click.IntRange(1), metavar="N", help="The N oddest layers, or largest neurons of LAYER.")
+@click.option("--json", "as_json", is_flag=True, help="For programs; with LAYER, every number of every neuron.")
+@click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
+@click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
+def command(
+    model: str,
+    layer: str | None,
+    top: int | None,
+    as_json: bool,
+    output: str | None,
+    shapes: tuple[str, ...],
+    dims: tuple[str, ...],
+) -> int:
+    """Reads every weight once and says how its neurons are: dead, with NaN or infinities, constant, copied, how large,
+    how excitatory.
+
+    LAYER is a layer's id, the name of its op or of its output. The model is read, never run; memory does not grow with
+    the size of the weights.
+
+    \b
+    Examples:
+      graphneurons health model.onnx
+      graphneurons health model.onnx --top 10
+      graphneurons health model.onnx blocks.3.mlp.fc1
+      graphneurons health model.onnx --json -o health.json
+
+    Exit code: 0 whatever was found, 2 for any error.
+    """
+    from graphneurons.cli.arguments import parse_dims, parse_shapes
+    from graphneurons.cli.failing import complain, report
+    from graphneurons.cli.writing import check_target, emit, progress, replace
+
+    if as_json and top is not None:
+        raise click.UsageError("--top shapes tables; JSON always holds everything")
+    try:
+        if output is not None:
+            check_target(output, [model])
+        given, sizes = parse_shapes(shapes), parse_dims(dims)
+    except (GraphNeuronsError, OSError) as error:
+        report(error, "")
+        return 2
+    from graphneurons.cli.analyze import analysis_of
+
+    try:
+        with progress(f"analyzing {model}"):
+            analysis = analysis_of(model, given, sizes)
+        text = _rendered(analysis, layer, top, as_json, output)
+    except Exception as error:
+        report(error, model)
+        return 2
+    for notice in analysis.notices:
+        complain(": ".join(part for part in (model, notice.where, notice.message) if part), "warning")
+    if output is None:
+        emit([text])
+    else:
+        replace(output, text)
+    return 0
+
+
+def _rendered(analysis: Analysis, layer: str | None, top: int | None, as_json: bool, output: str | None) -> str:
+    from dataclasses import replace
+
+    from graphneurons.cli.writing import view_for
+    from graphneurons.health import scan
+    from graphneurons.reports.health import health_record, one_layer, overview
+    from graphneurons.reports.json import dumps_record
+    from graphneurons.reports.lines import painted, plain
+
+    chosen = None if layer is None else [_named(analysis, layer)]
+    with _Bar() as bar:
+        health = scan(analysis, layers=chosen, progress=bar.show)
+    if as_json:
+        return dumps_record(health_record(analysis, health, everything=layer is not None))
+    view, colour = view_for(output is None)
+    view = replace(view, top=top)
+    lines = overview(analysis, health, view) if layer is None else one_layer(analysis, health, view)
+    return "".join((painted if colour else plain)(lines))
+
+
+def _named(analysis: Analysis, name: str) -> str:
+    """The id of the layer called so, by its id, its op's name or its output's."""
+    for layer in analysis.layers:
+        if name in (layer.id, layer.op.name, layer.op.output):
+            return layer.id
+    return analysis.layer(name).id
+
+
+class _Bar:
+    """A bar on stderr, if a person is looking at it."""
+
+    def __enter__(self) -> _Bar:
+        self._shown = -1
+        self._is_seen = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
+        return self
+
+    def show(self, done: int, to_do: int) -> None:
+        share = 100 * done // to_do if to_do else 100
+        if not self._is_seen or share == self._shown:
+            return
+        self._shown = share
+        room = min(40, max(shutil.get_terminal_size().columns - 30, 1))
+        bar = "#" * (room * share // 100)
+        sys.stderr.write(f"\rreading weights [{bar:<{room}}] {share:3d}%\x1b[K")
+        sys.stderr.flush()
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown >= 0:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
