@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A family of cuts that are alike: ``rows``: number of the stored axis -> coordinates, one row per index."""
+    """A family of cuts that are alike: ``rows``: number of the bundle of axes -> coordinates, one row per index."""
 
     rows: Mapping[int, Integers]
     size: int
@@ -63,29 +64,40 @@ class _Found:
 
 
 class _Axes:
-    """All axes of stored tensors along which slots lie, and where every class stands on them."""
+    """All axes of stored tensors along which slots lie, and where every class stands on them.
+
+    ``bundles``: (root, axis) of axes along which the same classes stand in the same order, which are told together.
+    """
 
     def __init__(self, walk: Coupling, closed: Closed, analysis: Analysis) -> None:
         self.closed = closed
         self.uses = _uses(analysis)
-        self.axes: list[tuple[str, int]] = []
+        self.bundles: list[list[tuple[str, int]]] = []
+        known: dict[object, int] = {}
         classes, numbers, places = [], [], []
         for root in walk.resolution.graph.weights:
             for axis, slots in enumerate(walk.states.get(root, ())):
                 if slots is None or isinstance(slots, int):
                     continue
-                here = np.flatnonzero(slots >= 0)
-                classes.append(closed.label[slots[here]])
-                numbers.append(np.full(here.size, len(self.axes), dtype=np.int64))
-                places.append(here)
-                self.axes.append((root, axis))
+                number = known.get(id(slots))
+                if number is None:
+                    told = np.where(slots >= 0, closed.label[np.maximum(slots, 0)], -1)
+                    number = known.setdefault(blake2b(told.tobytes(), digest_size=16).digest(), len(self.bundles))
+                    known[id(slots)] = number
+                if number == len(self.bundles):
+                    here = np.flatnonzero(slots >= 0)
+                    classes.append(told[here])
+                    numbers.append(np.full(here.size, number, dtype=np.int64))
+                    places.append(here)
+                    self.bundles.append([])
+                self.bundles[number].append((root, axis))
         empty = np.zeros(0, dtype=np.int64)
         joined = np.concatenate(classes) if classes else empty
         order = np.argsort(joined, kind="stable")
         self.classes = joined[order]
         self.numbers = (np.concatenate(numbers) if numbers else empty)[order]
         self.places = (np.concatenate(places) if places else empty)[order]
-        self.told = np.array([root in self.uses for root, _ in self.axes], dtype=bool)
+        self.told = np.array([any(root in self.uses for root, _ in bundle) for bundle in self.bundles], dtype=bool)
 
     def rows(self, nodes: Integers) -> tuple[Integers, Integers]:
         """(position in ``nodes``, position in the sorted places) of everything the classes ``nodes`` stand at."""
@@ -131,37 +143,42 @@ def _families(
     if not at.size:
         return
     which, number, place = cut[owners], axes.numbers[at], axes.places[at]
-    order = np.lexsort((place, number, which))
-    which, number, place = which[order], number[order], place[order]
+    if (which[1:] < which[:-1]).any() or codes.size < nodes.size:
+        order = np.lexsort((place, number, which))
+        which, number, place = which[order], number[order], place[order]
     heads = _heads(which, number)
     counts = np.diff(np.append(heads, which.size))
-    count = codes.size
-    trait = np.zeros(count, dtype=np.uint64)
+    trait = np.zeros(codes.size, dtype=np.uint64)
     with np.errstate(over="ignore"):
         np.add.at(trait, cut, _mixed(axes.closed.traits[nodes]))
-        np.add.at(trait, which[heads], _mixed(number[heads].astype(np.uint64) * np.uint64(1 << 32) + counts.astype(np.uint64)))
-    present = np.unique(which)
-    used = np.zeros(count, dtype=bool)
+        stands = number[heads].astype(np.uint64) * np.uint64(1 << 32) + counts.astype(np.uint64)
+        np.add.at(trait, which[heads], _mixed(stands))
+    used = np.zeros(codes.size, dtype=bool)
     used[which[axes.told[number]]] = True
-    present = present[used[present]]
+    present = np.flatnonzero(used)
     if not present.size:
         return
     kinds = np.stack([trait[present], codes[present].astype(np.uint64)])
     _, first, inverse = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    family = np.full(count, -1, dtype=np.int64)
-    family[present] = inverse
-    row_family = family[which]
+    starts = np.searchsorted(which, present)
+    lengths = np.searchsorted(which, present, side="right") - starts
+    families = np.argsort(inverse.reshape(-1), kind="stable")
+    borders = np.append(np.searchsorted(inverse.reshape(-1)[families], np.arange(first.size)), families.size)
+    member = np.zeros(codes.size, dtype=bool)
     for kind in np.argsort(first, kind="stable").tolist():
-        mine = np.flatnonzero(row_family == kind) if first.size > 1 else np.flatnonzero(row_family >= 0)
-        cuts = np.unique(which[mine])
-        own_number, own_place = number[mine], place[mine]
+        cuts = families[borders[kind] : borders[kind + 1]]
+        # All cuts of a family stand on the same axes equally often, so their places make a table with a row per cut.
+        length = int(lengths[cuts[0]])
+        table = place[starts[cuts][:, None] + np.arange(length)]
+        numbers = number[starts[cuts[0]] : starts[cuts[0]] + length]
+        columns = np.flatnonzero(np.diff(numbers, prepend=-1))
         rows = {
-            int(axis): own_place[own_number == axis].reshape(cuts.size, -1)
-            for axis in np.unique(own_number).tolist()
+            int(numbers[start]): table[:, start:stop]
+            for start, stop in zip(columns.tolist(), [*columns[1:].tolist(), length], strict=True)
         }
-        inside = np.isin(cut, cuts)
-        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[first[kind]]]), op, outer, nodes[inside])
+        member[present[cuts]] = True
+        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, outer, nodes[member[cut]])
+        member[present[cuts]] = False
 
 
 def _heads(which: Integers, number: Integers) -> Integers:
@@ -195,7 +212,7 @@ def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group,
     names: set[str] = set()
     groups: list[tuple[Group, _Found]] = []
     for item in (found[at] for at in order):
-        members = tuple(_member(axes, walk, number, places) for number, places in item.rows.items())
+        members = tuple(member for number, places in item.rows.items() for member in _members(axes, walk, number, places))
         members = tuple(sorted(members, key=lambda member: not _neurons(member)))
         granularity = _granularity(axes, item)
         name = base = _base(members) + ("" if granularity == "neuron" else f"/{granularity.replace(' ', '-')}")
@@ -208,8 +225,12 @@ def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group,
         if item.code != CUTTABLE:
             fixed = walk.ledger.reasons[-1 - item.code] if item.code < 0 else _HOLES
         groups.append((Group(name, item.size, members, granularity, (), fixed), item))
+    sliced: dict[int, list[int]] = {}
+    for at, (group, item) in enumerate(groups):
+        for number in item.rows if group.granularity != "neuron" else ():
+            sliced.setdefault(number, []).append(at)
     return tuple(
-        replace(group, alternatives=tuple(_alternatives(groups, at))) for at, (group, _) in enumerate(groups)
+        replace(group, alternatives=tuple(_alternatives(groups, sliced, at))) for at, (group, _) in enumerate(groups)
     )
 
 
@@ -217,14 +238,16 @@ def _place_in_graph(axes: _Axes, item: _Found) -> tuple[int, int]:
     return min(item.rows), int(next(iter(item.rows.values())).reshape(-1)[0])
 
 
-def _alternatives(groups: Sequence[tuple[Group, _Found]], at: int) -> Iterator[str]:
+def _alternatives(
+    groups: Sequence[tuple[Group, _Found]], sliced: Mapping[int, Sequence[int]], at: int
+) -> Iterator[str]:
+    """The ids of other groups that cut the same slots. ``sliced``: bundle of axes -> groups that cut it in slices."""
     group, item = groups[at]
     if group.granularity == "neuron":
         return
-    for other, found in groups:
-        if other is not group and other.granularity != "neuron" and not item.rows.keys().isdisjoint(found.rows.keys()):
-            if np.isin(found.nodes, item.nodes).any():
-                yield other.id
+    for other in sorted({other for number in item.rows for other in sliced[number]} - {at}):
+        if np.isin(groups[other][1].nodes, item.nodes).any():
+            yield groups[other][0].id
 
 
 def _neurons(member: Member) -> bool:
@@ -251,7 +274,8 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
     parts = {
         part
         for number in item.rows
-        for _, role, _, _ in axes.uses.get(axes.axes[number][0], ())
+        for root, _ in axes.bundles[number]
+        for _, role, _, _ in axes.uses.get(root, ())
         for part in (role or "").split("+")
     }
     if parts & _ATTENTION:
@@ -259,13 +283,13 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
     return "block" if together else "across blocks"
 
 
-def _member(axes: _Axes, walk: Coupling, number: int, places: Integers) -> Member:
-    root, axis = axes.axes[number]
-    ref = walk.resolution.graph.weights[root]
-    uses = tuple(dict.fromkeys(MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in axes.uses.get(root, ())))
+def _members(axes: _Axes, walk: Coupling, number: int, places: Integers) -> Iterator[Member]:
     runs = _runs(places)
     listed = None if runs is not None else tuple(tuple(row) for row in places.tolist())
-    return Member(ref.name, root, axis, uses, runs or (), listed)
+    for root, axis in axes.bundles[number]:
+        found = axes.uses.get(root, ())
+        uses = tuple(dict.fromkeys(MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in found))
+        yield Member(walk.resolution.graph.weights[root].name, root, axis, uses, runs or (), listed)
 
 
 def _role(use: WeightUse, axis: int, kind: str) -> PartPlayed:
@@ -301,37 +325,4 @@ def _runs(places: Integers) -> tuple[Run, ...] | None:
     return tuple(found)
 
 
-def groups_json(analysis: Analysis) -> list[dict[str, Any]]:
-    """The groups as plain lists and dictionaries, for reports."""
-    return [
-        {
-            "id": group.id,
-            "size": group.size,
-            "granularity": group.granularity,
-            "prunable": group.fixed is None,
-            **({"fixed": group.fixed} if group.fixed is not None else {}),
-            **({"alternatives": list(group.alternatives)} if group.alternatives else {}),
-            "members": [_member_json(member) for member in group.members],
-        }
-        for group in analysis.groups
-    ]
-
-
-def _member_json(member: Member) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "weight": member.weight,
-        "axis": member.axis,
-        "uses": [{"of": use.of, "role": use.role} for use in member.uses],
-    }
-    if member.listed is not None:
-        return {**told, "coordinates": [list(row) for row in member.listed]}
-    return {
-        **told,
-        "runs": [
-            {"index": [run.start, run.stop], "first": run.first, "step": run.step, "count": run.count, "stride": run.stride}
-            for run in member.runs
-        ],
-    }
-
-
-__all__ = ["coupled_groups", "groups_json"]
+__all__ = ["coupled_groups"]

@@ -61,6 +61,7 @@ class Ledger:
     _seen: dict[int, int] = field(default_factory=dict)
     _paired: set[tuple[int, int]] = field(default_factory=set)
     _apart: dict[tuple[int, tuple[int, ...]], tuple[Slots, ...]] = field(default_factory=dict)
+    _digits: dict[tuple[int, ...], list[Integers]] = field(default_factory=dict)
     _together: dict[tuple[int, ...], Integers] = field(default_factory=dict)
 
     def code(self, reason: str, entry: bool = False) -> int:
@@ -194,5 +195,9 @@ class Ledger:
         count = prod(sizes)
         if count > LARGEST:
             raise TooLargeError(f"an axis of {count} indices is more than is followed")
-        return [np.asarray(found) for found in np.unravel_index(np.arange(count, dtype=np.int64), tuple(sizes))]
+        found = self._digits.get(tuple(sizes))
+        if found is None:
+            digits = np.unravel_index(np.arange(count, dtype=np.int64), tuple(sizes))
+            found = self._digits[tuple(sizes)] = [np.asarray(digit) for digit in digits]
+        return found
 
