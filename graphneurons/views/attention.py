@@ -25,6 +25,7 @@ TILE_ROWS, TILE_COLUMNS, UNIT = 6, 18, 6.0
 PITCH = 112.0
 XS = {"query": 90.0, "key": 270.0, "value": 450.0, "head": 620.0, "output": 770.0, "sum": 910.0}
 OFFSETS = {"query": -34.0, "key": 4.0, "value": 36.0}
+SHARED_OFFSETS = {"key": -28.0, "value": 28.0}
 SYMBOLS = {"query": "Q", "key": "K", "value": "V", "output": "O"}
 MOST_READ = 1 << 26
 """Weights of one projection that are read to draw its heads."""
@@ -134,9 +135,9 @@ def _heads(
         letter = part[0]
         for group, cells in tiles[part].items():
             rows = [at for at, head in enumerate(chosen) if _group(found, head) == group]
-            y = PITCH * (sum(rows) / len(rows) + 0.5) + OFFSETS[part] * (
-                1 if own else 0.75 if part == "value" else -0.75
-            )
+            # Beside the line that a query sends through the middle of its group, where there is one.
+            away = OFFSETS[part] if own else SHARED_OFFSETS[part] * (-1 if len(rows) % 2 else 1)
+            y = PITCH * (sum(rows) / len(rows) + 0.5) + away
             id = f"{letter}{group}"
             sharing = [chosen[at] for at in rows]
             readers = ", ".join(f"h{head}" for head in sharing)

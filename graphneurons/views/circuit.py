@@ -18,6 +18,9 @@ from graphneurons.views.presynaptic import KINDS
 from graphneurons.views.synapses import Weighing, signed, synapse
 
 PITCH, GAP = 58.0, 230.0
+TALLEST = 28
+"""Neurons of one level at full size; more of them are drawn smaller."""
+
 WIDEST_LEVEL = 64
 """Neurons of one level that are followed further; the strongest come first."""
 
@@ -71,7 +74,7 @@ def draw_circuit(analysis: Analysis, layer: Layer, neuron: int, options: Options
     canvas = Canvas(options)
     _drawn(canvas, circuit, centre)
     headline(
-        canvas, f"{named(layer.id, 40)} neuron {neuron:,}",
+        canvas, f"{named(layer.id, 40)} {'unit' if layer.kind == 'recurrent' else 'neuron'} {neuron:,}",
         f"its {options.top} strongest each way, {options.up} up, {options.down} down",
         [f"{layer.kind}, {layer.neurons:,} × {layer.synapses_per_neuron:,}"
          + (f", then {layer.activation}" if layer.activation else "")],
@@ -187,7 +190,7 @@ def _drawn(canvas: Canvas, circuit: Circuit, centre: Place) -> None:
     columns: dict[int, list[Place]] = {}
     for place, level in circuit.levels.items():
         columns.setdefault(level, []).append(place)
-    height = PITCH * max(map(len, columns.values()))
+    height = PITCH * min(max(map(len, columns.values())), TALLEST)
     ids: dict[Place, str] = {}
     for at, level in enumerate(sorted(columns)):
         places = columns[level]
@@ -207,20 +210,20 @@ def _drawn(canvas: Canvas, circuit: Circuit, centre: Place) -> None:
                 text,
                 theme.background if sign else hues[source.name],
                 dashed=bool(copy),
-                size=54 if (number, copy) == centre else 40,
+                size=54 if (number, copy) == centre else min(40, 0.86 * pitch),
                 pen=3 if (number, copy) == centre else 1.6,
                 border=theme.ink,
                 bold=True,
                 kind="junction" if sign else "neuron",
                 tooltip=f"{KINDS[source.kind]} {named(source.id, 120)} {index}",
             )
-            if len(inside) > 1:
+            if len(inside) > 1 and pitch >= 0.8 * PITCH:
                 canvas.words(x, y + 29, named(source.id, 26), size=10.5, colour=theme.muted, backed=True)
         canvas.words(x, -44, _level(level), size=13, bold=True)
         canvas.words(
             x,
             -27,
-            named(inside[0], 30) if len(inside) == 1 else f"{len(inside)} sources",
+            " · ".join(named(name, 30 // len(inside[:2])) for name in inside[:2]) + (" …" if len(inside) > 2 else ""),
             size=11.5,
             colour=theme.muted,
         )

@@ -297,7 +297,7 @@ def _wide(canvas: Canvas, written: Written, keys: Keys | None) -> None:
         norm = float(np.linalg.norm(column.astype(np.float64)))
         canvas.box(
             f"k{at}", box / 2, y, box, 46,
-            canvas.rich([Run(sender.text, True, 14, ink), Run(f"   ‖v‖ {norm:.3g}", False, 12, ink)]),
+            canvas.rich([Run(sender.text, True, 14, ink), Run(f"   ‖v‖ {norm:.4g}", False, 12, ink)]),
             fill=fill, border=theme.ink, pen=1.6, kind="neuron", tooltip=sender.says,
         )  # fmt: skip
         x = box + 70 + wide / 2
