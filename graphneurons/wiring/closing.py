@@ -1,9 +1,9 @@
 """What must be cut together: connected components of tied slots, and how whole slices of products are cut.
 
-A product axis (heads times width, groups times channels) can be cut in as many ways as it has factors. Each way is tried
-by itself, starting at one factor of one product and spreading to all products it meets: choosing a factor ties every
-element of a product to its slot of that factor. Where two factors of one product turn out to be cut at once, nothing of
-it can be cut.
+A product axis (heads times width, groups times channels) can be cut in as many ways as it has factors. Each way is
+tried by itself, starting at one factor of one product and spreading to all products it meets: choosing a factor ties
+every element of a product to its slot of that factor. Where two factors of one product turn out to be cut at once,
+nothing of it can be cut.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def components(count: int, one: Integers, other: Integers) -> Integers:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """``label``: slot -> the class of slots it is always cut with; ``codes``: class -> number of the reason why it cannot
-    be cut, or `CUTTABLE`; ``traits``: class -> how it is read, told as a number; ``gridded``: class -> whether it is part
-    of a product."""
+    """``label``: slot -> the class of slots it is always cut with; ``codes``: class -> number of the reason why it
+    cannot be cut, or `CUTTABLE`; ``traits``: class -> how it is read, told as a number; ``gridded``: class -> whether it
+    is part of a product."""
 
     label: Integers
     codes: Integers
@@ -56,14 +56,13 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to cut. ``nodes``: classes; ``cut``: for each the number of the cut it belongs to; ``codes``: cut -> why it
-    cannot be made, or `CUTTABLE`; ``factor``: how many slots of the product's factor there are, ``op``: whose product."""
+    """One way to cut. ``nodes``: classes; ``cut``: for each the number of the cut it belongs to; ``codes``: cut -> why
+    it cannot be made, or `CUTTABLE`; ``op``: whose product it starts at."""
 
     nodes: Integers
     cut: Integers
     codes: Integers
     op: str
-    outer: bool
 
 
 def close(ledger: Ledger) -> Closed:
@@ -189,7 +188,7 @@ def _spread(
             where = np.searchsorted(nodes, found)
             where = where[(where < nodes.size) & (nodes[np.minimum(where, nodes.size - 1)] == found)]
             np.maximum.at(codes, cut[where], 0)
-    way = Way(nodes, cut, codes, products[number].op, factor == 0)
+    way = Way(nodes, cut, codes, products[number].op)
     return way, chosen, cost
 
 

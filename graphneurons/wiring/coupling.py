@@ -1,9 +1,9 @@
 """The walk that ties slots: op by op, which axes of what it reads and makes are the same index by index.
 
 What a rule's factors say is proved numerically for every op (permuting a factor wherever it appears commutes with it);
-factors whose order means something (kernel taps, gates, tokens of a causal mask) cannot be cut, and neither can anything
-that meets an op whose meaning is not known. Constant ops are walked like all others, so stored tensors are followed
-through transposes, dequantization and slices by the same few functions.
+factors whose order means something (kernel taps, gates, tokens of a causal mask) cannot be cut, and neither can
+anything that meets an op whose meaning is not known. Constant ops are walked like all others, so stored tensors are
+followed through transposes, dequantization and slices by the same few functions.
 """
 
 from __future__ import annotations
@@ -19,22 +19,13 @@ from graphneurons.axes.notation import Rule
 from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown
 from graphneurons.axes.rules.site import NoRule, Shape
 from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.cuttable import alias, unmovable
 from graphneurons.wiring.relaying import relay
 from graphneurons.wiring.slots import SINGLE, Ledger, Slots
 
 State = list["Slots | None"]
 """The slots of a value, axis by axis; None for an axis of a stored tensor that nothing has read yet."""
 
-_WINDOWED = frozenset({"conv", "conv_transpose", "pool", "resize"})
-_WINDOW = re.compile(r"[stk]\d*$")
-_ORDERED = frozenset({"gate", "qkv", "kv", "part", "half", "pack", "packed", "bytes"})
-"""Factors whose order means something wherever they appear."""
-_ORDERED_IN: Mapping[str, frozenset[str]] = {
-    "recurrent": frozenset({"b", "d", "p", "t"}),
-    "attention": frozenset({"b", "t", "m", "n", "all", "v"}),
-}
-_ANY_ORDER = ("Reduce", "Global", "QLinearReduce", "QLinearGlobal", "Einsum")
-_SUMMED = frozenset({"sum", "mean", "amax", "amin", "prod", "norm", "logsumexp", "max", "min", "einsum"})
 _READ_FOR_SHAPE = re.compile(
     r"Shape|Size|ConstantOfShape|Range|EyeLike|Random\w+|SequenceLength|OptionalHasElement|Constant|Iteration|Entry"
 )
@@ -153,7 +144,10 @@ def _stop(walk: Coupling, op: Op, reason: str) -> None:
 def _same(walk: Coupling, op: Op, names: Sequence[str]) -> None:
     """Values of one shape, axis by axis."""
     shapes = [walk.resolution.shapes.get(name) for name in names]
-    if any(shape is None or shape != shapes[0] or walk.state(name) is None for shape, name in zip(shapes, names, strict=True)):
+    if any(
+        shape is None or shape != shapes[0] or walk.state(name) is None
+        for shape, name in zip(shapes, names, strict=True)
+    ):
         for name in names:
             walk.fix(name, f"{op.qualified} {op.name!r}: a state whose shape is not known or changes")
         return
@@ -181,7 +175,9 @@ def _tied(walk: Coupling, axes: Sequence[tuple[str, int]], size: int, start: Slo
 def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
     """Operands that broadcast as numpy does."""
     names = [name for name in op.inputs if name]
-    marked = [op.inputs[i] for i, p in enumerate(step.operands) if p.mark == "_" and i < len(op.inputs) and op.inputs[i]]
+    marked = [
+        op.inputs[i] for i, p in enumerate(step.operands) if p.mark == "_" and i < len(op.inputs) and op.inputs[i]
+    ]
     used = [name for name in names if name not in marked]
     marked = marked if op.type != "CastLike" else []
     shape = walk.resolution.shapes.get(op.output)
@@ -206,16 +202,16 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
             walk.put(name, made)
 
 
-def _ignored(
-    walk: Coupling, op: Op, names: Sequence[str], env: Mapping[str, Slots], sizes: Mapping[str, int]
-) -> None:
+def _ignored(walk: Coupling, op: Op, names: Sequence[str], env: Mapping[str, Slots], sizes: Mapping[str, int]) -> None:
     """Operands a rule says nothing of: they cannot be cut, and neither can factors that may lie along them."""
     code = walk.ledger.code(f"{op.qualified} {op.name!r}: may lie along an operand whose axes are not followed")
     for name in names:
         if walk.state(name) is not None:
             walk.fix(name, f"{op.qualified} {op.name!r}: read in a way that is not followed")
         shape = walk.resolution.shapes.get(name)
-        if name in walk.resolution.values or (name in walk.resolution.constants and shape is not None and len(shape) < 2):
+        if name in walk.resolution.values or (
+            name in walk.resolution.constants and shape is not None and len(shape) < 2
+        ):
             continue
         for factor, found in env.items():
             size = sizes.get(factor, 0)
@@ -247,7 +243,9 @@ def _bound(walk: Coupling, op: Op, step: Binding) -> None:
     places = [(name, axis, factors) for name, axis, factors in places if factors]
     env = _factors(walk, op, step, places)
     products = _products(walk, op, step, places, env)
-    _ignored(walk, op, ignored, {**env, **{" ".join(k): v for k, v in products.items()}}, _with_products(step, products))
+    _ignored(
+        walk, op, ignored, {**env, **{" ".join(k): v for k, v in products.items()}}, _with_products(step, products)
+    )
     unmade = walk.ledger.code(f"{op.qualified} {op.name!r}: positions it makes")
     for index, name in enumerate(op.outputs):
         result = step.results[index] if index < len(step.results) else None
@@ -271,7 +269,9 @@ def _bound(walk: Coupling, op: Op, step: Binding) -> None:
                 children = [env.get(factor, unmade) for factor in factors]
                 known = all(factor in step.sizes for factor in factors)
                 made.append(
-                    walk.ledger.product(op.name, children, [step.sizes[factor] for factor in factors]) if known else unmade
+                    walk.ledger.product(op.name, children, [step.sizes[factor] for factor in factors])
+                    if known
+                    else unmade
                 )
         walk.put(name, made)
 
@@ -290,71 +290,24 @@ def _large(factors: Factors, sizes: Mapping[str, int]) -> Factors:
     return tuple(factor for factor in factors if sizes.get(factor, 2) > 1)
 
 
-def _factors(
-    walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]
-) -> dict[str, Slots]:
+def _factors(walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]) -> dict[str, Slots]:
     """The slots of every factor that is an axis of its own, and of those that cannot be cut."""
     env: dict[str, Slots] = {}
-    for factor, reason in _unmovable(op, step, places).items():
+    for factor, reason in unmovable(op, step, places).items():
         env[factor] = walk.ledger.code(f"{op.qualified} {op.name!r}: {reason}")
     along: dict[str, list[tuple[str, int]]] = {}
     for name, axis, factors in places:
         if len(factors) == 1:
-            along.setdefault(_alias(step, factors[0]), []).append((name, axis))
+            along.setdefault(alias(step, factors[0]), []).append((name, axis))
     for factor, axes in along.items():
         size = step.sizes[factor] if factor in step.sizes else walk.resolution.shapes[axes[0][0]][axes[0][1]]
         start = env.get(factor)
         if start is not None and all(walk.states[name][axis] is None for name, axis in axes):
             continue
-        env[factor] = _tied(walk, [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start)
+        env[factor] = _tied(
+            walk, [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start
+        )
     return env
-
-
-def _alias(step: Binding, factor: str) -> str:
-    """The units ``u`` that a recurrent op reads from its own state are the units ``h`` it sends."""
-    same = step.rule.kind == "recurrent" and factor == "u" and step.sizes.get("u") == step.sizes.get("h")
-    return "h" if same else factor
-
-
-def _unmovable(op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]) -> dict[str, str]:
-    """Factors whose indices cannot be cut or exchanged, with the reason."""
-    kind = step.rule.kind
-    sums = {name for result in step.sums for axis in result or () for name in axis}
-    results = {name for result in step.results for axis in result or () for name in axis}
-    made = sums | results
-    carriers: dict[str, int] = {}
-    for factor in (factor for name, _, factors in places for factor in factors):
-        carriers[_alias(step, factor)] = carriers.get(_alias(step, factor), 0) + 1
-    found: dict[str, str] = {}
-    for factor in dict.fromkeys([*carriers, *made]):
-        if (kind in _WINDOWED and (_WINDOW.match(factor) or factor == "n")) or (kind == "pool" and factor.startswith("k")):
-            found[factor] = "positions and kernel taps"
-        elif factor in _ORDERED or factor in _ORDERED_IN.get(kind, ()):
-            found[factor] = f"the order along {factor} means something"
-        elif kind == "experts" or step.packed is not None and factor != "o":
-            found[factor] = "packed into bytes or into experts"
-        elif factor in step.picked:
-            found[factor] = "rows picked by an index"
-        elif factor in step.mixed and (kind not in ("softmax", "normalisation") or "LRN" in op.type or "response" in op.type):
-            found[factor] = "mixed in an order that means something"
-        elif kind == "attention" and factor in ("d", "e") and _turns(op):
-            found[factor] = "turned in pairs by a rotary embedding inside"
-        elif factor in sums and factor not in results:
-            found[factor] = "used up inside the op"
-        elif factor in carriers and factor not in made and carriers[factor] == 1 and not _any_order(op, kind):
-            found[factor] = "reduced in an order that may mean something"
-    return found
-
-
-def _turns(op: Op) -> bool:
-    return any("rotary" in name and value for name, value in op.attributes.items())
-
-
-def _any_order(op: Op, kind: str) -> bool:
-    """Whether what the op reduces may come in any order."""
-    if kind == "normalisation":
-        return True
-    return kind == "reduce" and (op.type.startswith(_ANY_ORDER) or op.type in _SUMMED)
 
 
 def _products(
@@ -364,19 +317,23 @@ def _products(
     axes: dict[Factors, list[tuple[str, int]]] = {}
     for name, axis, factors in places:
         if len(factors) > 1:
-            axes.setdefault(tuple(_alias(step, factor) for factor in factors), []).append((name, axis))
+            axes.setdefault(tuple(alias(step, factor) for factor in factors), []).append((name, axis))
     results = {tuple(_large(axis, step.sizes)) for result in (*step.sums, *step.results) for axis in result or ()}
     whole = {item for item in (*axes, *results) if len(item) > 1}
     found: dict[Factors, Slots] = {}
     for factors, carriers in axes.items():
         if any(factor not in step.sizes for factor in factors):
             for name, axis in carriers:
-                walk.ledger.fix(walk.slots(name, axis), walk.ledger.code(f"{op.qualified} {op.name!r}: a product of unknown sizes"))
+                walk.ledger.fix(
+                    walk.slots(name, axis), walk.ledger.code(f"{op.qualified} {op.name!r}: a product of unknown sizes")
+                )
             found[factors] = walk.ledger.code(f"{op.qualified} {op.name!r}: a product of unknown sizes")
             continue
         sizes = [step.sizes[factor] for factor in factors]
         alone = all(
-            factor not in env and (factor,) not in results and not any(factor in other for other in whole if other != factors)
+            factor not in env
+            and (factor,) not in results
+            and not any(factor in other for other in whole if other != factors)
             for factor in factors
         )
         unread = [item for item in carriers if walk.states[item[0]][item[1]] is None]

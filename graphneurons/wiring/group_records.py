@@ -21,8 +21,8 @@ axis that an op takes apart (a group of a grouped convolution); the same place i
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Group indices ``[start, stop)``: index ``i`` stands at coordinates ``first + step * (i - start) + stride * k`` for
-    ``k`` in ``range(count)``."""
+    """Group indices ``[start, stop)``: index ``i`` stands at coordinates ``first + step * (i - start) + stride * k``
+    for ``k`` in ``range(count)``."""
 
     start: int
     stop: int
@@ -34,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class MemberUse:
-    """Where a stored axis is used: ``of`` is the id of the layer, lookup or modulator, ``role`` what the axis is there."""
+    """Where a stored axis is used: ``of`` is the id of a layer, lookup or modulator, ``role`` what the axis is there."""
 
     of: str
     role: PartPlayed
@@ -44,8 +44,8 @@ class MemberUse:
 class Member:
     """One axis of one stored tensor. ``root``: the name of the value it is stored as; ``weight``: its own name.
 
-    ``runs`` say at which coordinates of the axis every index of the group stands, or ``listed`` does, one row per index,
-    where they follow no pattern.
+    ``runs`` say at which coordinates of the axis every index of the group stands, or ``listed`` does, one row per
+    index, where they follow no pattern.
     """
 
     weight: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,8 @@ _HOLES = "cutting any of it leaves holes where its axes are taken apart or joine
 def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
     """The coupled groups of an analyzed model, in the order of their first member. Reads no weight.
 
-    Every group without ``fixed`` can be cut index by index; an axis that several groups hold can be cut in several ways.
+    Every group without ``fixed`` can be cut index by index; an axis that several groups hold can be cut in several
+    ways.
     Raises `ValueError` for an analysis that `analyze` did not make.
     """
     if analysis.resolution is None:
@@ -38,16 +40,16 @@ def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
     every = np.arange(closed.label.size, dtype=np.int64)
     roots = every[closed.label == every]
     plain = roots[~closed.gridded[roots]]
-    found.extend(_families(axes, plain, np.arange(plain.size), closed.codes[plain], "", True))
+    found.extend(_families(axes, plain, np.arange(plain.size), closed.codes[plain], ""))
     covered = np.zeros(closed.label.size, dtype=bool)
     for way in ways(walk.ledger, closed):
-        for family in _families(axes, way.nodes, way.cut, way.codes, way.op, way.outer):
+        for family in _families(axes, way.nodes, way.cut, way.codes, way.op):
             if family.code == CUTTABLE and family.size > 1:
                 covered[family.nodes] = True
                 found.append(family)
     left = roots[closed.gridded[roots] & ~covered[roots]]
     codes = np.where(closed.codes[left] == CUTTABLE, 0, closed.codes[left])
-    found.extend(_families(axes, left, np.arange(left.size), codes, "", True))
+    found.extend(_families(axes, left, np.arange(left.size), codes, ""))
     return _named(axes, walk, _without_twins(found))
 
 
@@ -59,7 +61,6 @@ class _Found:
     size: int
     code: int
     op: str
-    outer: bool
     nodes: Integers
 
 
@@ -135,9 +136,7 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
         return z ^ (z >> np.uint64(31))
 
 
-def _families(
-    axes: _Axes, nodes: Integers, cut: Integers, codes: Integers, op: str, outer: bool
-) -> Iterator[_Found]:
+def _families(axes: _Axes, nodes: Integers, cut: Integers, codes: Integers, op: str) -> Iterator[_Found]:
     """Cuts that stand on the same axes, equally often, and are read by the same ops, together."""
     owners, at = axes.rows(nodes)
     if not at.size:
@@ -177,7 +176,7 @@ def _families(
             for start, stop in zip(columns.tolist(), [*columns[1:].tolist(), length], strict=True)
         }
         member[present[cuts]] = True
-        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, outer, nodes[member[cut]])
+        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, nodes[member[cut]])
         member[present[cuts]] = False
 
 
@@ -212,7 +211,9 @@ def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group,
     names: set[str] = set()
     groups: list[tuple[Group, _Found]] = []
     for item in (found[at] for at in order):
-        members = tuple(member for number, places in item.rows.items() for member in _members(axes, walk, number, places))
+        members = tuple(
+            member for number, places in item.rows.items() for member in _members(axes, walk, number, places)
+        )
         members = tuple(sorted(members, key=lambda member: not _neurons(member)))
         granularity = _granularity(axes, item)
         name = base = _base(members) + ("" if granularity == "neuron" else f"/{granularity.replace(' ', '-')}")
@@ -301,11 +302,15 @@ def _role(use: WeightUse, axis: int, kind: str) -> PartPlayed:
 def _runs(places: Integers) -> tuple[Run, ...] | None:
     """``places`` (one row per index) as runs; None if they follow no pattern."""
     steps = np.diff(places, axis=0)
-    breaks = [0, *(np.flatnonzero((np.diff(steps, axis=0) != 0).any(axis=1)) + 2).tolist(), len(places)] if len(places) > 2 else [0, len(places)]
+    breaks = (
+        [0, *(np.flatnonzero((np.diff(steps, axis=0) != 0).any(axis=1)) + 2).tolist(), len(places)]
+        if len(places) > 2
+        else [0, len(places)]
+    )
     if len(breaks) > _MOST_RUNS:
         return None
     found: list[Run] = []
-    for start, stop in zip(breaks[:-1], breaks[1:], strict=True):
+    for start, stop in pairwise(breaks):
         block = places[start:stop]
         step = block[1] - block[0] if len(block) > 1 else np.zeros(block.shape[1], dtype=np.int64)
         strides = np.diff(block[0])
@@ -316,7 +321,14 @@ def _runs(places: Integers) -> tuple[Run, ...] | None:
             while end < block.shape[1] and step[end] == step[column] and strides[end - 1] == strides[column]:
                 end += 1
             found.append(
-                Run(start, stop, int(block[0, column]), int(step[column]), end - column, int(strides[column]) if end - column > 1 else 0)
+                Run(
+                    start,
+                    stop,
+                    int(block[0, column]),
+                    int(step[column]),
+                    end - column,
+                    int(strides[column]) if end - column > 1 else 0,
+                )
             )
             if len(found) > _MOST_RUNS:
                 return None

@@ -1,9 +1,9 @@
-"""Slots through layout ops: the op is run on the positions along each axis, and where they land tells what became of it."""
+"""Slots through layout ops: the op is run on the positions along each axis, and where they land tells what becomes
+of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from graphneurons.axes.resolving import payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers
+from graphneurons.wiring.regrouping import Landing, joined, regroup
 from graphneurons.wiring.slots import SINGLE, Slots
 
 _COPYING = frozenset({"Expand", "Tile", "expand", "expand_as", "repeat", "broadcast_to", "Stack"})
@@ -24,28 +25,6 @@ _WORTHWHILE = 8
 
 if TYPE_CHECKING:
     from graphneurons.wiring.coupling import Coupling
-
-
-@dataclass(frozen=True, slots=True)
-class _Axis:
-    """One axis of what the op moves: its slots per operand, and where its positions lie in the result."""
-
-    slots: tuple[Slots, ...]
-    landed: Plane
-    size: int
-
-    @property
-    def is_cuttable(self) -> bool:
-        return not all(isinstance(found, int) for found in self.slots)
-
-    @property
-    def code(self) -> int:
-        """Why it cannot be cut."""
-        return min((found for found in self.slots if isinstance(found, int)), default=SINGLE)
-
-    def spread(self) -> tuple[int, ...]:
-        """The axes of the result along which its positions vary."""
-        return tuple(axis for axis, size in enumerate(self.landed.data.shape) if size > 1)
 
 
 def relay(walk: Coupling, op: Op) -> None:
@@ -71,7 +50,7 @@ def relay(walk: Coupling, op: Op) -> None:
     if len({len(shape) for shape in shapes}) > 1:
         raise NoRule("what it moves has different numbers of axes")
     owner = _owners(walk, op, carried, len(names)) if len(names) > 1 else None
-    moved: list[list[_Axis]] = [[] for _ in op.outputs]
+    moved: list[list[Landing]] = [[] for _ in op.outputs]
     for axis in range(len(shapes[0])):
         slots = tuple(walk.states[name][axis] for name in names)
         if all(shape[axis] == 1 for shape in shapes):
@@ -85,14 +64,14 @@ def relay(walk: Coupling, op: Op) -> None:
             continue
         _hold_left_out(walk, op, known, landed)
         for number, plane in enumerate(landed[: len(moved)]):
-            moved[number].append(_Axis(known, plane, max(shape[axis] for shape in shapes)))
+            moved[number].append(Landing(known, plane, max(shape[axis] for shape in shapes)))
     for number, name in enumerate(op.outputs):
         if name:
             _place(walk, op, name, moved[number], owner[number] if owner is not None else None)
 
 
 def _hold_left_out(walk: Coupling, op: Op, slots: Sequence[Slots], landed: Sequence[Plane]) -> None:
-    """Parts of a stored tensor that no result holds are used at other sizes of the inputs (rows of a table of positions)."""
+    """Parts of a stored tensor that no result holds are for other sizes of the inputs (rows of a table of positions)."""
     if op.output not in walk.resolution.constants or len(slots) > 1 or isinstance(slots[0], int):
         return
     left = np.ones(slots[0].size, dtype=bool)
@@ -119,7 +98,7 @@ def _owners(walk: Coupling, op: Op, carried: Sequence[int], count: int) -> list[
     return list(LAYOUTS[op.type](walk.resolution.site(op), given, NOBODY))
 
 
-def _place(walk: Coupling, op: Op, name: str, axes: Sequence[_Axis], owner: Plane | None) -> None:
+def _place(walk: Coupling, op: Op, name: str, axes: Sequence[Landing], owner: Plane | None) -> None:
     """The slots of output ``name``."""
     shape = walk.resolution.shapes.get(name)
     ledger = walk.ledger
@@ -135,11 +114,11 @@ def _place(walk: Coupling, op: Op, name: str, axes: Sequence[_Axis], owner: Plan
     if len(split) > 1 or 0 in shape:
         _give_up(walk, op, axes, made, range(len(shape)), "joins what it moves in more than one direction")
     joint = (split[0], owner) if split and owner is not None else None
-    rest: list[_Axis] = []
+    rest: list[Landing] = []
     for group, spread in _components(axes):
         block = [axes[at] for at in sorted(group)]
         apart = joint is None or joint[0] not in spread
-        if not (apart and len(block) + len(spread) > 2 and _regroup(walk, op, name, block, spread, made, shape)):
+        if not (apart and len(block) + len(spread) > 2 and regroup(walk.ledger, op, name, block, spread, made, shape)):
             rest.extend(block)
     for axis in (axis for axis in rest if not axis.is_cuttable):
         _hold(walk, op, axis, axes, made)
@@ -153,16 +132,20 @@ def _place(walk: Coupling, op: Op, name: str, axes: Sequence[_Axis], owner: Plan
     ]
 
 
-def _hold(walk: Coupling, op: Op, axis: _Axis, axes: Sequence[_Axis], made: list[Slots | None]) -> None:
+def _hold(walk: Coupling, op: Op, axis: Landing, axes: Sequence[Landing], made: list[Slots | None]) -> None:
     """Where an axis lands that cannot be cut. What something cuttable lands on too is told by that."""
     spread = axis.spread()
-    alone = len(spread) == 1 and _is_whole(axis) and not any(spread[0] in other.spread() for other in axes if other is not axis)
+    alone = (
+        len(spread) == 1
+        and _is_whole(axis)
+        and not any(spread[0] in other.spread() for other in axes if other is not axis)
+    )
     for out in spread:
         if made[out] is None:
             made[out] = axis.code if alone else walk.ledger.derived(axis.code, f"{op.output} {out}")
 
 
-def _components(axes: Sequence[_Axis]) -> list[tuple[list[int], list[int]]]:
+def _components(axes: Sequence[Landing]) -> list[tuple[list[int], list[int]]]:
     """Axes that share axes of the result, with those: (axes, axes of the result)."""
     found: list[tuple[list[int], list[int]]] = []
     for at, axis in enumerate(axes):
@@ -177,105 +160,11 @@ def _components(axes: Sequence[_Axis]) -> list[tuple[list[int], list[int]]]:
     return found
 
 
-def _regroup(
-    walk: Coupling,
-    op: Op,
-    name: str,
-    axes: Sequence[_Axis],
-    spread: Sequence[int],
-    made: list[Slots | None],
-    shape: tuple[int, ...],
-) -> bool:
-    """Axes that become others in plain order, as Reshape makes them, through the factors that both are products of.
-    False if they are not in plain order, or have no such factors."""
-    if not any(axis.is_cuttable for axis in axes):
-        return False
-    before, after = [axis.size for axis in axes], [shape[out] for out in spread]
-    factors = _common_factors(before, after)
-    if factors is None or not _is_plain(axes, spread, factors, before, after, shape):
-        return False
-    parts: list[Slots] = []
-    for axis, sizes in zip(axes, _shared_out(factors, before), strict=True):
-        slots = _joined(walk, axis)
-        if len(sizes) == 1:
-            parts.append(slots)
-        elif isinstance(slots, int):
-            parts.extend(walk.ledger.derived(slots, f"{name} part {at} of axis {len(parts)}") for at in range(len(sizes)))
-        else:
-            parts.extend(walk.ledger.apart(op.name, slots, sizes, [None] * len(sizes)))
-    at = 0
-    for out, sizes in zip(spread, _shared_out(factors, after), strict=True):
-        children = parts[at : at + len(sizes)]
-        at += len(sizes)
-        if all(isinstance(child, int) for child in children) and len(children) > 1:
-            first = next((child for child in children if isinstance(child, int)), SINGLE)
-            made[out] = walk.ledger.derived(first, f"{name} {out}")
-        else:
-            made[out] = children[0] if len(children) == 1 else walk.ledger.product(op.name, children, sizes)
-    return True
-
-
-def _common_factors(before: Sequence[int], after: Sequence[int]) -> list[int] | None:
-    """The coarsest sizes that both are products of runs of, outermost first."""
-    ends = {int(end) for sizes in (before, after) for end in np.cumprod(np.array(sizes, dtype=object))}
-    if int(np.prod(np.array(before, dtype=object))) != int(np.prod(np.array(after, dtype=object))):
-        return None
-    found, last = [], 1
-    for end in sorted(ends):
-        if end % last:
-            return None
-        found.append(end // last)
-        last = end
-    return found
-
-
-def _shared_out(factors: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """The run of ``factors`` that every one of ``sizes`` is the product of."""
-    found, at = [], 0
-    for size in sizes:
-        run, product = [], 1
-        while product < size:
-            run.append(factors[at])
-            product *= factors[at]
-            at += 1
-        found.append(run)
-    return found
-
-
-def _is_plain(
-    axes: Sequence[_Axis],
-    spread: Sequence[int],
-    factors: Sequence[int],
-    before: Sequence[int],
-    after: Sequence[int],
-    shape: tuple[int, ...],
-) -> bool:
-    """Whether positions land as in a Reshape."""
-    digits: list[Integers] = []
-    for out, sizes in zip(spread, _shared_out(factors, after), strict=True):
-        view = [1] * len(shape)
-        view[out] = shape[out]
-        digits.extend(
-            np.asarray(found).reshape(view) for found in np.unravel_index(np.arange(shape[out], dtype=np.int64), tuple(sizes))
-        )
-    at = 0
-    for axis, sizes in zip(axes, _shared_out(factors, before), strict=True):
-        expected = np.zeros((1,) * len(shape), dtype=np.int64)
-        for size in sizes:
-            expected = expected * size + digits[at]
-            at += 1
-        landed = axis.landed.data
-        wide = all(a in (1, b) for a, b in zip(landed.shape, expected.shape, strict=True))
-        if not wide or not np.array_equal(np.broadcast_to(landed, expected.shape), expected):
-            return False
-    return True
-
-
 def _relate(
     walk: Coupling,
     op: Op,
-    movable: Sequence[_Axis],
-    axes: Sequence[_Axis],
+    movable: Sequence[Landing],
+    axes: Sequence[Landing],
     spread: Sequence[int],
     made: list[Slots | None],
     shape: tuple[int, ...],
@@ -290,21 +179,21 @@ def _relate(
     elif split is not None and split[0] in spread:
         _give_up(walk, op, movable, made, spread, "joins an axis that it takes apart")
     elif len(spread) == 1:
-        made[spread[0]] = _merged(walk, op, movable, [_joined(walk, axis) for axis in movable], shape[spread[0]])
+        made[spread[0]] = _merged(walk, op, movable, [joined(walk.ledger, axis) for axis in movable], shape[spread[0]])
     elif len(movable) > 1:
         _give_up(walk, op, movable, made, spread, "regroups several axes at once")
     else:
         # Axes that something fixed lands on too can be cut where it costs little to see how.
         held = {out for axis in axes if not axis.is_cuttable for out in axis.spread()}
         free = [out for out in spread if out not in held]
-        slots = _joined(walk, movable[0])
+        slots = joined(walk.ledger, movable[0])
         if not free or movable[0].landed.data.size <= _WORTHWHILE * (slots.size if not isinstance(slots, int) else 1):
             free = list(spread)
         _split(walk, op, movable[0], slots, free, made, shape)
 
 
 def _give_up(
-    walk: Coupling, op: Op, axes: Sequence[_Axis], made: list[Slots | None], spread: Sequence[int], why: str
+    walk: Coupling, op: Op, axes: Sequence[Landing], made: list[Slots | None], spread: Sequence[int], why: str
 ) -> None:
     code = walk.ledger.code(f"{op.qualified} {op.name!r} {why}")
     for axis in axes:
@@ -314,15 +203,7 @@ def _give_up(
         made[out] = code
 
 
-def _joined(walk: Coupling, axis: _Axis) -> Slots:
-    """The slots of an axis that all operands share."""
-    first = axis.slots[0]
-    for other in axis.slots[1:]:
-        first = walk.ledger.tie(first, other)
-    return first
-
-
-def _picked(walk: Coupling, op: Op, axis: _Axis) -> None:
+def _picked(walk: Coupling, op: Op, axis: Landing) -> None:
     """An axis of which one position is all the result holds: that one must stay."""
     position = int(axis.landed.data.reshape(-1)[0]) if axis.landed.data.size else NOBODY
     code = walk.ledger.code(f"{op.qualified} {op.name!r} picks it out")
@@ -331,7 +212,7 @@ def _picked(walk: Coupling, op: Op, axis: _Axis) -> None:
             walk.ledger.fix(found[position : position + 1], code)
 
 
-def _passed(walk: Coupling, op: Op, axis: _Axis, out: int, split: tuple[int, Plane] | None) -> Slots:
+def _passed(walk: Coupling, op: Op, axis: Landing, out: int, split: tuple[int, Plane] | None) -> Slots:
     """The slots along ``out``, where one axis lands on it alone."""
     landed = axis.landed.data.reshape(-1)
     outside = walk.ledger.code(f"{op.qualified} {op.name!r}: padding")
@@ -342,7 +223,7 @@ def _passed(walk: Coupling, op: Op, axis: _Axis, out: int, split: tuple[int, Pla
             here = (owners == number) & (landed >= 0)
             made[here] = found if isinstance(found, int) else found[landed[here]]
         return walk.ledger.keep(made)
-    first = _joined(walk, axis)
+    first = joined(walk.ledger, axis)
     if isinstance(first, int):
         return first if _is_whole(axis) else walk.ledger.derived(first, f"{op.output} {out}")
     if _is_whole(axis) and landed.size == first.size:
@@ -350,12 +231,12 @@ def _passed(walk: Coupling, op: Op, axis: _Axis, out: int, split: tuple[int, Pla
     return walk.ledger.keep(np.where(landed >= 0, first[landed], outside))
 
 
-def _is_whole(axis: _Axis) -> bool:
+def _is_whole(axis: Landing) -> bool:
     landed = axis.landed.data.reshape(-1)
     return np.array_equal(landed, np.arange(landed.size))
 
 
-def _merged(walk: Coupling, op: Op, movable: Sequence[_Axis], slots: Sequence[Slots], size: int) -> Slots:
+def _merged(walk: Coupling, op: Op, movable: Sequence[Landing], slots: Sequence[Slots], size: int) -> Slots:
     """The slots of one axis of the result that several axes land on."""
     pairs = [(axis, found) for axis, found in zip(movable, slots, strict=True) if not isinstance(found, int)]
     places = [axis.landed.data.reshape(-1) for axis, _ in pairs]
@@ -393,7 +274,7 @@ def _in_order(places: Sequence[Integers], sizes: Sequence[int], size: int) -> bo
 def _split(
     walk: Coupling,
     op: Op,
-    axis: _Axis,
+    axis: Landing,
     slots: Slots,
     free: Sequence[int],
     made: list[Slots | None],

@@ -1,7 +1,8 @@
 """Slots: places along the axes of values that may have to be cut together, and what ties them.
 
-A slot is one index of one axis. Axes that are the same index by index hold the very same array of slots, so a slot costs
-memory where it is made and nothing where it passes. What an op ties is noted as pairs of arrays and solved at the end.
+A slot is one index of one axis. Axes that are the same index by index hold the very same array of slots, so a slot
+costs memory where it is made and nothing where it passes. What an op ties is noted as pairs of arrays and solved at the
+end.
 """
 
 from __future__ import annotations
@@ -9,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Union
 
 import numpy as np
 
 from graphneurons.axes.planes import LARGEST, TooLargeError
 from graphneurons.wiring.records import Integers
 
-Slots = Union[int, Integers]
+Slots = int | Integers
 """The slots along one axis; a negative number where none of them can be cut: -1 for `Ledger.reasons[0]`, -2 for ..."""
 
 SINGLE = -1
 """The slots of an axis of size one."""
 
-MOST_SLOTS = 1 << 26
+MOST_SLOTS = 1 << 25
 """Slots (and elements of grids) of one model."""
 
 
@@ -45,8 +45,8 @@ class Grid:
 class Ledger:
     """All slots of a model and everything that ties them.
 
-    ``pairs``: arrays tied index by index; ``fixed``: arrays that cannot be cut, with the reason's number; ``grids``: axes
-    that are products; ``seen``: what ops read which array, as a number that tells arrays read differently apart.
+    ``pairs``: arrays tied index by index; ``fixed``: arrays that cannot be cut, with the reason's number; ``grids``:
+    axes that are products; ``seen``: arrays with a number that tells those read by different ops apart.
     """
 
     reasons: list[str] = field(default_factory=lambda: ["an axis of size one"])
@@ -200,4 +200,3 @@ class Ledger:
             digits = np.unravel_index(np.arange(count, dtype=np.int64), tuple(sizes))
             found = self._digits[tuple(sizes)] = [np.asarray(digit) for digit in digits]
         return found
-

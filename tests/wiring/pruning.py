@@ -25,7 +25,7 @@ class Weights:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.tensors = {name: tensor for name, tensor in _tensors(model.graph)}
+        self.tensors = dict(_tensors(model.graph))
         self.arrays = {name: numpy_helper.to_array(tensor).copy() for name, tensor in self.tensors.items()}
 
     def shaken(self, seed: int) -> Weights:

@@ -23,7 +23,7 @@ Cut = npt.NDArray[np.bool_]
 MEANS = frozenset({"normalisation", "softmax", "reduce"})
 
 
-class CannotPatch(Exception):
+class UnpatchedError(Exception):
     """The graph holds sizes that this helper does not know how to lower."""
 
 
@@ -59,7 +59,6 @@ class Trimming:
                 if mask.any() and (set(names) & step.mixed or not set(names) <= kept):
                     yield op
 
-
     def _scales(self, op: Op) -> bool:
         """Whether a size is made a scale: attention over the root of a head's width."""
         graph = self.analysis.graph
@@ -79,7 +78,8 @@ def trimming(analysis: Analysis, group: Group, index: int) -> Trimming:
     gone = np.zeros(closed.label.size + 1, dtype=bool)
     for root, axis, coordinates in group.cut(index):
         slots = walk.states[root][axis]
-        assert not isinstance(slots, int) and slots is not None
+        assert slots is not None
+        assert not isinstance(slots, int)
         gone[closed.label[slots[coordinates]]] = True
     for _ in range(8):
         before = gone.sum()
@@ -181,7 +181,7 @@ def _slice(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
     for name in node.input[1:]:
         if name and name not in constants:
             if name not in values:
-                raise CannotPatch("Slice at computed places")
+                raise UnpatchedError("Slice at computed places")
             constants[name] = values[name]
     starts, ends = (constants[node.input[at]].reshape(-1).tolist() for at in (1, 2))
     masks = trimmed.cuts[node.input[0]]
@@ -192,7 +192,7 @@ def _slice(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
         if not mask.any():
             continue
         if steps[at] != 1:
-            raise CannotPatch("Slice with a step")
+            raise UnpatchedError("Slice with a step")
         kept = np.concatenate([[0], np.cumsum(~mask)])
         start, end, _ = slice(starts[at], ends[at]).indices(mask.size)
         starts[at], ends[at] = int(kept[start]), int(kept[end])
@@ -206,10 +206,10 @@ def _gather(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
     if not mask.any():
         return
     if node.input[1] not in constants:
-        raise CannotPatch("Gather by a computed index")
+        raise UnpatchedError("Gather by a computed index")
     indices = constants[node.input[1]] % mask.size
     if indices.ndim != 1:
-        raise CannotPatch(f"Gather by indices of {indices.ndim} axes")
+        raise UnpatchedError(f"Gather by indices of {indices.ndim} axes")
     put(node, 1, (np.cumsum(~mask) - 1)[indices[~mask[indices]]].tolist())
 
 
@@ -217,13 +217,15 @@ def _convolution(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
     for attribute in node.attribute:
         if attribute.name == "group":
             channels, per_group = trimmed.shape(node.input[0])[1], trimmed.shape(node.input[1])
-            attribute.i = channels // (per_group[1] if node.op_type == "Conv" else per_group[0] // _groups_left(attribute.i, node, trimmed))
+            attribute.i = channels // (
+                per_group[1] if node.op_type == "Conv" else per_group[0] // _groups_left(attribute.i, node, trimmed)
+            )
 
 
 def _groups_left(groups: int, node: onnx.NodeProto, trimmed: Trimming) -> int:
     """Groups of a transposed convolution, whose weight does not tell how many inputs each has."""
     outputs, each = trimmed.shape(node.output[0])[1], trimmed.shape(node.input[1])[1]
-    assert outputs % each == 0 and groups
+    assert outputs % each == 0
     channels = trimmed.shape(node.input[0])[1]
     left = outputs // each
     return left if channels % left == 0 else groups
@@ -236,7 +238,7 @@ def _recurrent(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
 
 
 def _grouped(node, trimmed, constants, put):  # type: ignore[no-untyped-def]
-    raise CannotPatch(node.op_type)
+    raise UnpatchedError(node.op_type)
 
 
 _PATCHES = {
