@@ -26,13 +26,13 @@ def export_onnx(
 ) -> Match:
     """Writes ``module`` called with ``args`` to the ONNX file ``path``, and pairs the layers of both.
 
-    A thin wrapper of ``torch.onnx.export(dynamo=True)``, which takes all other ``options``. Two defaults differ: the graph
-    is not optimized, so that every parameter keeps its name and its orientation and every node the module path it comes
-    from (a runtime optimizes when it loads the file), and nothing is printed. Pass ``optimize=True`` for the exporter's
-    default.
+    A thin wrapper of ``torch.onnx.export(dynamo=True)``, which takes all other ``options``. Two defaults differ: the
+    graph is not optimized, so that every parameter keeps its name and its orientation and every node the module path
+    it comes from (a runtime optimizes when it loads the file), and nothing is printed. Pass ``optimize=True`` for the
+    exporter's default.
 
-    With ``check``, both sides are analyzed and compared, weights included. Raises `LoadError` where the file lacks a layer
-    of the module, has one more, or other synapses; the file stays, to be looked at. `UsageError` without PyTorch.
+    With ``check``, both sides are analyzed and compared, weights included. Raises `LoadError` where the file lacks a
+    layer of the module, has one more, or other synapses; the file stays, to be looked at. `UsageError` without PyTorch.
     """
     torch = imported()
     settings: dict[str, Any] = {"optimize": False, "verbose": False, **options, "dynamo": True}

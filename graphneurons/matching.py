@@ -18,7 +18,7 @@ from typing import Literal, Union
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.analysis import Analysis, Layer, WeightUse
+from graphneurons.analysis import Analysis, Layer, Lookup, WeightUse
 from graphneurons.analyzing import analyze
 from graphneurons.errors import DataError
 from graphneurons.graph import ModelGraph
@@ -113,9 +113,8 @@ class _Side:
         """One hash per neuron and weight of a layer, in stored order; None where values cannot be told."""
         if name not in self._rows:
             found = [_hashes(use) for use in self.by_id[name].weights]
-            self._rows[name] = np.concatenate([rows for rows in found if rows is not None]) if found and None not in map(
-                _known, found
-            ) else None  # fmt: skip
+            known = [rows for rows in found if rows is not None]
+            self._rows[name] = np.concatenate(known) if known and len(known) == len(found) else None
         return self._rows[name]
 
     def content(self, name: str) -> bytes | None:
@@ -126,14 +125,11 @@ class _Side:
     def shared(self) -> frozenset[str]:
         """Stored tensors more than one layer or lookup uses."""
         users: dict[str, set[str]] = defaultdict(set)
-        for item in (*self.analysis.layers, *self.analysis.lookups):
+        items: tuple[Layer | Lookup, ...] = (*self.analysis.layers, *self.analysis.lookups)
+        for item in items:
             for use in item.weights:
                 users[use.weight.name].add(item.id)
         return frozenset(name for name, ids in users.items() if len(ids) > 1)
-
-
-def _known(rows: Hashes | None) -> bool | None:
-    return None if rows is None else True
 
 
 def matrix(use: WeightUse) -> npt.NDArray[np.float32] | None:

@@ -1,4 +1,4 @@
-"""`trace`: a PyTorch model, however it is held, to a `ModelGraph`. torch is imported when this is called, never before."""
+"""`trace`: a PyTorch model, however it is held, to a `ModelGraph`. torch is imported when it is called, not before."""
 
 from __future__ import annotations
 
@@ -122,13 +122,17 @@ def name_of(module: Any) -> str:
     return f"<{type(module).__name__}>"
 
 
-_CALLED_WRONGLY = ("missing", "required positional", "unexpected keyword", "takes from", "takes ", "shapes cannot be multiplied",
-                   "Expected", "expected", "must match", "size mismatch", "incompatible")  # fmt: skip
-_DATA_DEPENDENT = ("GuardOnDataDependent", "data-dependent", "Data-dependent", "DataDependent", "UserError", "TraceError",
-                   "ConstraintViolation")  # fmt: skip
+_CALLED_WRONGLY = (
+    "missing", "required positional", "unexpected keyword", "takes ", "shapes cannot be multiplied", "xpected",
+    "must match", "size mismatch", "incompatible",
+)  # fmt: skip
+_DATA_DEPENDENT = (
+    "GuardOnDataDependent", "data-dependent", "Data-dependent", "DataDependent", "UserError", "TraceError",
+    "ConstraintViolation",
+)  # fmt: skip
 
 
-def failure(error: Exception, strict: bool) -> str:
+def failure(error: BaseException, strict: bool) -> str:
     """Why a module cannot be traced: where, what, and the way out."""
     kind = type(error).__name__
     text = _first_line(error)
@@ -142,10 +146,11 @@ def failure(error: Exception, strict: bool) -> str:
         out += ["pass strict=False"] if strict else []
         out += ["or trace the parts of the module on their own"]
         return f"{where}what happens next depends on the values of a tensor ({text}); {', '.join(out)}"
-    return f"{where}PyTorch cannot trace it ({kind}: {text}); check the inputs, or trace the parts of the module on their own"
+    advice = "check the inputs, or trace the parts of the module on their own"
+    return f"{where}PyTorch cannot trace it ({kind}: {text}); {advice}"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     for line in str(error).splitlines():
         if line.strip():
             return line.strip()[:300]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +70,9 @@ def _index(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     return (planes.gather_flat(plane, flat.reshape(-1), flat.shape),)
 
 
-def _picks(site: Site, shape: Sequence[int], stop: int) -> tuple[list[object], list[int]]:
+def _picks(site: Site, shape: Sequence[int], stop: int) -> tuple[list[Any], list[int]]:
     """What numpy's advanced indexing takes for operands 1 to ``stop``, and the axes that are picked from."""
-    picks: list[object] = []
+    picks: list[Any] = []
     axes: list[int] = []
     for operand in range(1, stop):
         if not site.has(operand):

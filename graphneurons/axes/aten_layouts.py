@@ -31,7 +31,8 @@ def _wanted(site: Site, *names: str) -> tuple[int, ...]:
     return found
 
 
-def _axis(site: Site, plane: Plane, name: str = "dim", default: int = 0) -> int:
+def axis_of(site: Site, plane: Plane, name: str = "dim", default: int = 0) -> int:
+    """The axis attribute ``name`` gives, counted from the front."""
     return site.axis(site.number(name, default), len(plane.shape))
 
 
@@ -87,7 +88,7 @@ def _swapped(one: str, other: str) -> Layout:
         plane = first(given)
         order = list(range(len(plane.shape)))
         if order:
-            a, b = _axis(site, plane, one), _axis(site, plane, other)
+            a, b = axis_of(site, plane, one), axis_of(site, plane, other)
             order[a], order[b] = order[b], order[a]
         return (planes.transpose(plane, order),)
 
@@ -147,14 +148,14 @@ def _broadcast_tensors(site: Site, given: Payload, fill: int | None) -> tuple[Pl
 
 def _slice(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     bounds = slice(site.op.attributes.get("start"), site.op.attributes.get("end"), site.number("step", 1))
     return (planes.cut(plane, axis, bounds),)
 
 
 def _narrow(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     if "start" not in site.op.attributes:
         raise NoRule("where it starts is computed while the model runs")
     start = site.number("start", 0) % max(1, plane.shape[axis] + 1)
@@ -163,7 +164,7 @@ def _narrow(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 def _select(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     if "index" not in site.op.attributes:
         raise NoRule("which index it selects is computed while the model runs")
     return (_without(plane, axis, site.number("index", 0)),)
@@ -179,116 +180,8 @@ def _without(plane: Plane, axis: int, index: int) -> Plane:
 
 def _unbind(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     return tuple(_without(plane, axis, index) for index in range(plane.shape[axis]))
-
-
-def _pieces(plane: Plane, axis: int, sizes: Sequence[int]) -> tuple[Plane, ...]:
-    if len(sizes) > planes.LARGEST or sum(sizes) != plane.shape[axis] or min(sizes, default=0) < 0:
-        raise NoRule(f"pieces of {list(sizes)[:8]} do not make an axis of size {plane.shape[axis]}")
-    ends = np.cumsum([0, *sizes]).tolist()
-    return tuple(planes.cut(plane, axis, slice(a, b)) for a, b in zip(ends, ends[1:], strict=False))
-
-
-def _split(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = first(given)
-    axis = _axis(site, plane)
-    size = plane.shape[axis]
-    listed = numbers(site, "split_sizes") or numbers(site, "split_size")
-    if listed is None or (len(listed) == 1 and listed[0] != size):
-        each = max(1, listed[0] if listed else size)
-        listed = tuple(min(each, size - start) for start in range(0, size, each)) or (0,)
-    return _pieces(plane, axis, listed)
-
-
-def _chunk(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = first(given)
-    axis = _axis(site, plane)
-    size = plane.shape[axis]
-    each = -(-size // max(1, site.number("chunks", 1))) or 1
-    return _pieces(plane, axis, [min(each, size - start) for start in range(0, size, each)] or [0])
-
-
-def _tensor_split(axis_of: int | None) -> Layout:
-    def split(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-        plane = first(given)
-        axis = _axis(site, plane) if axis_of is None else min(axis_of, len(plane.shape) - 1)
-        size = plane.shape[axis]
-        at = numbers(site, "indices")
-        if at is None:
-            count = site.number("sections", 0)
-            if count < 1:
-                raise NoRule("how it splits is computed while the model runs")
-            return _pieces(plane, axis, [size // count + (index < size % count) for index in range(count)])
-        ends = [0, *(min(max(place + size if place < 0 else place, 0), size) for place in at), size]
-        return tuple(planes.cut(plane, axis, slice(a, max(a, b))) for a, b in zip(ends, ends[1:], strict=False))
-
-    return split
-
-
-def _joined(site: Site, given: Payload, shapes: Sequence[Shape], axis: int) -> Plane:
-    """The operands, in the shapes given, next to each other. PyTorch leaves out those of shape (0,)."""
-    kept = [index for index, shape in enumerate(shapes) if shape != (0,)]
-    if not kept:
-        return planes.constant((0,))
-    apart = [None if (plane := given[index]) is None else planes.reshape(plane, shapes[index]) for index in kept]
-    return planes.join(apart, [shapes[index][axis] for index in kept], axis)
-
-
-def _shapes(site: Site) -> list[Shape]:
-    found = []
-    for index in range(len(site.op.inputs)):
-        shape = site.shape(index)
-        if shape is None:
-            raise NoRule(f"the shape of operand {index} is not known")
-        found.append(shape)
-    return found
-
-
-def _cat(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shapes = _shapes(site)
-    rank = max(map(len, shapes))
-    return (_joined(site, given, shapes, site.axis(site.number("dim", site.number("axis", 0)), rank)),)
-
-
-def _stack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shapes = _shapes(site)
-    axis = site.axis(site.number("dim", 0), len(shapes[0]) + 1)
-    return (_joined(site, given, [(*shape[:axis], 1, *shape[axis:]) for shape in shapes], axis),)
-
-
-def _along(least: int, axis: int) -> Layout:
-    """hstack and its like: operands get at least ``least`` axes and are joined along ``axis``."""
-
-    def join(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-        shapes = [_at_least(shape, least) for shape in _shapes(site)]
-        return (_joined(site, given, shapes, min(axis, len(shapes[0]) - 1)),)
-
-    return join
-
-
-def _at_least(shape: Shape, rank: int) -> Shape:
-    """numpy's atleast_1d, _2d and _3d."""
-    if len(shape) == 0:
-        return (1,) * rank
-    if len(shape) == 1 and rank > 1:
-        return (1, shape[0]) if rank == 2 else (1, shape[0], 1)
-    return (*shape, 1) if len(shape) == 2 and rank == 3 else shape
-
-
-def _column_stack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shapes = [(*shape, *(1,) * (2 - len(shape))) if len(shape) < 2 else shape for shape in _shapes(site)]
-    return (_joined(site, given, shapes, 1),)
-
-
-def _at_least_of(rank: int) -> Layout:
-    def widen(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-        return tuple(
-            planes.constant(_at_least(shape, rank)) if plane is None else planes.reshape(plane, _at_least(shape, rank))
-            for plane, shape in zip(given, _shapes(site), strict=False)
-        )
-
-    return widen
 
 
 def _unsqueeze(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
@@ -309,14 +202,14 @@ def _flatten(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
     if not plane.shape:
         return (planes.reshape(plane, (1,)),)
-    start, end = _axis(site, plane, "start_dim"), _axis(site, plane, "end_dim", -1)
+    start, end = axis_of(site, plane, "start_dim"), axis_of(site, plane, "end_dim", -1)
     shape = plane.shape
     return (planes.reshape(plane, (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])),)
 
 
 def _unflatten(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     inner = sized((plane.shape[axis],), _wanted(site, "sizes"))
     return (planes.reshape(plane, (*plane.shape[:axis], *inner, *plane.shape[axis + 1 :])),)
 
@@ -425,32 +318,20 @@ def _repeat_interleave(site: Site, given: Payload, fill: int | None) -> tuple[Pl
         raise NoRule("how often it repeats is computed while the model runs")
     if "dim" not in site.op.attributes:
         plane = planes.reshape(plane, (prod(plane.shape),))
-    axis = _axis(site, plane)
+    axis = axis_of(site, plane)
     planes.check_size(plane.shape[axis] * times)
     return (planes.take(plane, np.arange(plane.shape[axis] * times, dtype=np.int64) // max(1, times), axis),)
 
 
 def _unfold(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     plane = first(given)
-    axis, size, step = _axis(site, plane, "dimension"), site.number("size", 1), max(1, site.number("step", 1))
+    axis, size, step = axis_of(site, plane, "dimension"), site.number("size", 1), max(1, site.number("step", 1))
     count = (plane.shape[axis] - size) // step + 1
     planes.check_size(max(0, count) * size)
     windows = np.arange(count, dtype=np.int64)[:, None] * step + np.arange(size, dtype=np.int64)
     taken = planes.take(plane, windows, axis)
     rank = len(taken.shape)
     return (planes.transpose(taken, (*(i for i in range(rank) if i != axis + 1), axis + 1)),)
-
-
-def _meshgrid(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    sizes = [prod(shape) for shape in _shapes(site)]
-    made = []
-    for at, plane in enumerate(given):
-        view = tuple(size if index == at else 1 for index, size in enumerate(sizes))
-        one = planes.constant(view) if plane is None else planes.reshape(plane, view)
-        whole = planes.broadcast(one, tuple(sizes))
-        swaps = site.text("indexing", "ij") == "xy" and len(sizes) > 1
-        made.append(planes.transpose(whole, (1, 0, *range(2, len(sizes)))) if swaps else whole)
-    return tuple(made)
 
 
 LAYOUTS: Mapping[str, Layout] = {
@@ -470,24 +351,6 @@ LAYOUTS: Mapping[str, Layout] = {
     **dict.fromkeys(("narrow", "narrow_copy"), _narrow),
     **dict.fromkeys(("select", "select_copy"), _select),
     **dict.fromkeys(("unbind", "unbind_copy"), _unbind),
-    **dict.fromkeys(
-        ("split", "split_copy", "split_with_sizes", "split_with_sizes_copy", "unsafe_split", "unsafe_split_with_sizes"),
-        _split,
-    ),
-    **dict.fromkeys(("chunk", "unsafe_chunk"), _chunk),
-    "tensor_split": _tensor_split(None),
-    "hsplit": _tensor_split(1),
-    "vsplit": _tensor_split(0),
-    "dsplit": _tensor_split(2),
-    **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
-    "stack": _stack,
-    "hstack": _along(1, 1),
-    **dict.fromkeys(("vstack", "row_stack"), _along(2, 0)),
-    "dstack": _along(3, 2),
-    "column_stack": _column_stack,
-    "atleast_1d": _at_least_of(1),
-    "atleast_2d": _at_least_of(2),
-    "atleast_3d": _at_least_of(3),
     **dict.fromkeys(("unsqueeze", "unsqueeze_copy"), _unsqueeze),
     **dict.fromkeys(("squeeze", "squeeze_copy"), _squeeze),
     "flatten": _flatten,
@@ -505,11 +368,7 @@ LAYOUTS: Mapping[str, Layout] = {
     **dict.fromkeys(("repeat", "tile"), _repeat),
     "repeat_interleave": _repeat_interleave,
     **dict.fromkeys(("unfold", "unfold_copy"), _unfold),
-    "meshgrid": _meshgrid,
 }
-"""ATen's ops that move elements along axes; those that use indices and padding are in `aten_indexing`."""
+"""ATen's ops that move elements along axes; others are in `aten_joining` and `aten_indexing`."""
 
-PAYLOADS: Mapping[str, tuple[int, ...] | None] = dict.fromkeys(
-    ("cat", "concat", "concatenate", "stack", "hstack", "vstack", "row_stack", "dstack", "column_stack", "meshgrid",
-     "broadcast_tensors", "atleast_1d", "atleast_2d", "atleast_3d")
-)  # fmt: skip
+PAYLOADS: Mapping[str, tuple[int, ...] | None] = {"broadcast_tensors": None}

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from graphneurons.axes import aten_indexing, aten_layouts, planes, sequence_layouts
+from graphneurons.axes import aten_indexing, aten_joining, aten_layouts, planes, sequence_layouts
 from graphneurons.axes.moving import Layout, Payload, overwritten
 from graphneurons.axes.moving import first as _first
 from graphneurons.axes.moving import in_range as _indices_in
@@ -437,6 +437,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "QLinearConcat": _concat_quantized,
     **sequence_layouts.SEQUENCES,
     **aten_layouts.LAYOUTS,
+    **aten_joining.LAYOUTS,
     **aten_indexing.LAYOUTS,
 }
 """Op type -> how it moves planes. ATen's ops are in lower case, so no name stands for two."""
@@ -449,6 +450,7 @@ PAYLOADS: Mapping[str, tuple[int, ...] | None] = {
     "QLinearConcat": None,
     **sequence_layouts.PAYLOADS,
     **aten_layouts.PAYLOADS,
+    **aten_joining.PAYLOADS,
     **aten_indexing.PAYLOADS,
 }
 """Which operands carry elements (None: all of them). Only the first does where nothing else is said."""

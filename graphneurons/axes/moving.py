@@ -34,7 +34,7 @@ def positions(shape: Shape) -> Integers:
 def in_range(found: npt.NDArray[Any], size: int) -> Integers:
     """Indices counted from the front; `NoRule` where one is outside the axis."""
     found = np.where(found < 0, found + size, found)
-    if found.size and not (0 <= int(found.min()) and int(found.max()) < size):
+    if found.size and not (int(found.min()) >= 0 and int(found.max()) < size):
         raise NoRule(f"an index is out of range for an axis of size {size}")
     return found
 

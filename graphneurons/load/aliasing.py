@@ -7,8 +7,37 @@ from collections.abc import Iterator
 from graphneurons.load.programs import Argument, Call, Program, Ref
 
 VIEWS = frozenset(
-    "view slice select transpose permute t unsqueeze squeeze expand narrow chunk split split_with_sizes unbind detach alias "
-    "reshape diagonal view_as unflatten flatten contiguous to numpy_T mT movedim swapaxes swapdims unfold".split()
+    [
+        "view",
+        "slice",
+        "select",
+        "transpose",
+        "permute",
+        "t",
+        "unsqueeze",
+        "squeeze",
+        "expand",
+        "narrow",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "unbind",
+        "detach",
+        "alias",
+        "reshape",
+        "diagonal",
+        "view_as",
+        "unflatten",
+        "flatten",
+        "contiguous",
+        "to",
+        "numpy_T",
+        "mT",
+        "movedim",
+        "swapaxes",
+        "swapdims",
+        "unfold",
+    ]
 )
 """Operators whose results may share the memory of what they read."""
 

@@ -1,4 +1,4 @@
-"""A zip archive nobody trusts: entries are listed, checked and read by name with a byte budget. Nothing is extracted."""
+"""A zip archive nobody trusts: entries are listed, checked and read by name with a byte budget, never extracted."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Archive:
         encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
         if mark != b"PK\x03\x04" or name.decode(encoding, "replace") != info.orig_filename:
             raise self._refused(info.filename, "there is another entry, or none, where the list says")
-        return info.header_offset + _LOCAL.size + name_length + extra_length
+        return int(info.header_offset + _LOCAL.size + name_length + extra_length)
 
     def _check_overlaps(self) -> None:
         end, last = 0, ""

@@ -12,7 +12,6 @@ from graphneurons.load.programs import Argument, Body, Call, Program, Ref, writt
 from graphneurons.load.resident import dtype_name, held, identity
 
 if TYPE_CHECKING:
-    import torch
     from torch.export import ExportedProgram
     from torch.fx import GraphModule, Node
 
@@ -139,7 +138,7 @@ class _Reader:
             if argument.op == "get_attr":
                 return self._attribute(argument)
             value = argument.meta.get("val")
-            if _is_tensor(value) or argument.op == "placeholder" and value is None:
+            if _is_tensor(value) or (argument.op == "placeholder" and value is None):
                 return Ref(self._first(argument))
             return self._argument(value)
         if isinstance(argument, (tuple, list)):
@@ -179,7 +178,7 @@ class _Reader:
 
 
 def target_name(target: Any) -> str:
-    """``aten.linear.default`` for an operator, ``higher_order.cond`` for a higher-order one, else its qualified name."""
+    """``aten.linear.default`` for an operator, ``higher_order.cond`` for a higher-order one, else its own name."""
     namespace = getattr(target, "namespace", None)
     if namespace is not None and hasattr(target, "_schema"):
         return f"{namespace}.{target._schema.name.partition('::')[2]}.{target._overloadname}"

@@ -66,7 +66,8 @@ def from_factory(text: str, examples: Sequence[Example], *, trusted: bool) -> Mo
     anything else `graphneurons.trace` takes. Raises `UsageError` and `LoadError`."""
     if not trusted:
         raise UsageError(
-            "this would import and run Python code; add --trust-code if you trust it, or analyze an exported model (.onnx, .pt2)",
+            "this would import and run Python code; add --trust-code if you trust it, "
+            "or analyze an exported model (.onnx, .pt2)",
             file=text,
         )
     torch = imported()

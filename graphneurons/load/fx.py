@@ -1,6 +1,6 @@
 """A `torch.fx` graph to a `ModelGraph`. Fake tensors are sent through it, node by node: they have shapes and no values.
 
-A module of the table `graphneurons.load.leaves` becomes one op of the domain ``torch.nn`` with its parameters as operands;
+A module of the table `graphneurons.load.leaves` becomes one op of the domain ``torch.nn``, its parameters operands;
 everything else a node calls is written down as the ATen operators it makes, so functions need no table of their own.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphneurons.errors import UsageError
@@ -138,31 +139,30 @@ class _Walk:
     def _run(self, node: Node, args: Any, kwargs: Any) -> Any:
         """The value of a node; the operators it calls are written down."""
         scope = scope_of(node)
+        target: Any = node.target
         if node.op == "call_module":
-            target = str(node.target)
             scope = tuple(target.split("."))
             module = self.module.get_submodule(target)
-            stored = {
-                name: self.weight(tensor, f"{target}.{name}")
-                for name, tensor in (*module.named_parameters(), *module.named_buffers())
-            }
-            import torch
-
-            call = lambda: torch.func.functional_call(module, stored, args, kwargs, tie_weights=False)  # noqa: E731
+            stored = self._stored_in(module, target)
+            call = partial(_functional, module, stored, args, kwargs)
             leaf = leaf_call(module, node.name, args, kwargs, self._leaf_names(stored), scope, self.argument)
             if leaf is not None:
                 with self.fake:
-                    value = call()
-                return self._leaf(leaf, value)
+                    return self._leaf(leaf, call())
         elif node.op == "call_method":
-            call = lambda: getattr(args[0], str(node.target))(*args[1:], **kwargs)  # noqa: E731
+            call = partial(getattr(args[0], target), *args[1:], **kwargs)
         else:
-            call = lambda: node.target(*args, **kwargs)  # noqa: E731
+            call = partial(target, *args, **kwargs)
         first = len(self.calls)
         with self.fake, self._recorded(node.name, scope):
             value = call()
         self._rename(first, value, node.name)
         return value
+
+    def _stored_in(self, module: nn.Module, target: str) -> dict[str, torch.Tensor]:
+        """The parameters and buffers of a module, as fake tensors."""
+        found = (*module.named_parameters(), *module.named_buffers())
+        return {name: self.weight(tensor, f"{target}.{name}") for name, tensor in found}
 
     def _leaf_names(self, stored: Mapping[str, torch.Tensor]) -> dict[str, Ref]:
         return {name: Ref(self._names[id(tensor)]) for name, tensor in stored.items()}
@@ -183,14 +183,15 @@ class _Walk:
 
         walk = self
 
-        class Recorder(TorchDispatchMode):
+        class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call, unused-ignore]
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 arguments = tuple(walk.arguments(func, args, kwargs or {}))
                 value = func(*args, **(kwargs or {}))
                 walk.note(func, arguments, value, label, scope)
                 return value
 
-        with Recorder():
+        mode: Any = Recorder
+        with mode():
             yield
 
     def note(
@@ -255,6 +256,13 @@ class _Walk:
             arguments = tuple((key, _renamed(argument, renamed)) for key, argument in call.arguments)
             label = name if name in results else call.name
             self.calls[at] = Call(label, call.target, arguments, results, call.scope)
+
+
+def _functional(module: Any, stored: Any, args: Any, kwargs: Any) -> Any:
+    import torch
+
+    call: Any = torch.func.functional_call
+    return call(module, stored, args, kwargs, tie_weights=False)
 
 
 def _renamed(argument: Argument, names: Mapping[str, str]) -> Argument:

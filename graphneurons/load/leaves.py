@@ -1,4 +1,4 @@
-"""Modules that are one op of the domain ``torch.nn``: what its operands are. Their rules are in `axes.rules.modules`."""
+"""Modules that are one op of the domain ``torch.nn``, and what its operands are. For rules see `axes.rules.modules`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from graphneurons.load.programs import Argument, Call, Ref
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """``operands``: arguments of ``forward`` that are operands, then ``stored``: parameters and buffers, in the order of
-    the rule; ``attributes``: names of the module's own attributes the rule reads."""
+    """``operands``: arguments of ``forward`` that are operands; ``stored``: parameters and buffers that follow them, in
+    the order of the rule; ``attributes``: names of the module's own attributes the rule reads."""
 
     operands: int
     stored: tuple[str, ...]

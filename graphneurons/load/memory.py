@@ -1,4 +1,4 @@
-"""ONNX models in memory: ``onnx.ModelProto``, ``onnx_ir.Model`` and PyTorch's ``ONNXProgram``. None of them is imported."""
+"""ONNX models in memory: ``onnx.ModelProto``, ``onnx_ir.Model``, PyTorch's ``ONNXProgram``. None is imported."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ class Writer:
         return self.free.take(name, prefix)
 
     def write(self, program: Program, given: Names, prefix: str, scope: tuple[str, ...]) -> list[str]:
-        """Writes all calls; ``given``: input -> flat name. Returns the flat names of the outputs (``""``: no tensor)."""
+        """Writes all calls; ``given``: input -> flat name. Returns the flat names of the outputs (``""``: none)."""
         from graphneurons.load.higher_order import HANDLERS
         from graphneurons.load.spelled_out import EXPANSIONS
 

@@ -23,20 +23,33 @@ MOVING: tuple[Call, ...] = (
     Call("swapdims", (f(2, 3, 4),), attributes={"dim0": 0, "dim1": 1}),
     *(Call(name, (f(2, 3),)) for name in ("t", "t_copy", "numpy_T", "matrix_H")),
     *(Call(name, (f(2, 3, 4),)) for name in ("mT", "mH", "adjoint")),
-    *(Call(name, (f(2, 3, 4, 5),), attributes={"source": (0, 1), "destination": (-1, 0)}, overload="intlist") for name in ("movedim", "moveaxis")),
+    *(
+        Call(name, (f(2, 3, 4, 5),), attributes={"source": (0, 1), "destination": (-1, 0)}, overload="intlist")
+        for name in ("movedim", "moveaxis")
+    ),
     Call("movedim", (f(2, 3, 4),), variant="one axis", attributes={"source": 0, "destination": 2}, overload="int"),
     *(Call(name, (f(3, 1),), attributes={"size": (2, -1, 4)}) for name in ("expand", "expand_copy")),
     Call("broadcast_to", (f(3, 1),), attributes={"size": (2, 3, 4)}),
     Call("expand_as", (f(3, 1), f(2, 3, 4))),
     Call("broadcast_tensors", (f(3, 1), f(2, 1, 4)), outputs=2),
-    *(Call(name, (f(5, 7),), attributes={"dim": 1, "start": 1, "end": -1, "step": 2}) for name in ("slice", "slice_copy")),
+    *(
+        Call(name, (f(5, 7),), attributes={"dim": 1, "start": 1, "end": -1, "step": 2})
+        for name in ("slice", "slice_copy")
+    ),
     *(Call(name, (f(5, 7),), attributes={"dim": 1, "start": 2, "length": 3}) for name in ("narrow", "narrow_copy")),
     *(Call(name, (f(5, 7),), attributes={"dim": -1, "index": -2}) for name in ("select", "select_copy")),
     *(Call(name, (f(3, 4),), attributes={"dim": 1}, outputs=4) for name in ("unbind", "unbind_copy")),
-    *(Call(name, (f(3, 7),), attributes={"split_size": 3, "dim": 1}, outputs=3) for name in ("split", "split_copy", "unsafe_split")),
-    Call("split", (f(3, 7),), variant="sizes", attributes={"split_size": (2, 5), "dim": 1}, overload="sizes", outputs=2),
-    *(Call(name, (f(3, 7),), attributes={"split_sizes": (2, 5), "dim": 1}, outputs=2)
-      for name in ("split_with_sizes", "split_with_sizes_copy", "unsafe_split_with_sizes")),
+    *(
+        Call(name, (f(3, 7),), attributes={"split_size": 3, "dim": 1}, outputs=3)
+        for name in ("split", "split_copy", "unsafe_split")
+    ),
+    Call(
+        "split", (f(3, 7),), variant="sizes", attributes={"split_size": (2, 5), "dim": 1}, overload="sizes", outputs=2
+    ),
+    *(
+        Call(name, (f(3, 7),), attributes={"split_sizes": (2, 5), "dim": 1}, outputs=2)
+        for name in ("split_with_sizes", "split_with_sizes_copy", "unsafe_split_with_sizes")
+    ),
     Call("split_with_sizes", (f(3, 7),), variant="one piece", attributes={"split_sizes": (7,), "dim": 1}),
     *(Call(name, (f(3, 7),), attributes={"chunks": 3, "dim": 1}, outputs=3) for name in ("chunk", "unsafe_chunk")),
     Call("tensor_split", (f(3, 7),), attributes={"sections": 3, "dim": 1}, outputs=3),
@@ -68,7 +81,10 @@ MOVING: tuple[Call, ...] = (
     Call("fliplr", (f(3, 5),)),
     Call("flipud", (f(3, 5),)),
     Call("rot90", (f(3, 5),), attributes={"k": 1, "dims": (0, 1)}),
-    *(Call(name, (f(4, 2, 4),), attributes={"offset": 1, "dim1": 0, "dim2": 2}) for name in ("diagonal", "diagonal_copy")),
+    *(
+        Call(name, (f(4, 2, 4),), attributes={"offset": 1, "dim1": 0, "dim2": 2})
+        for name in ("diagonal", "diagonal_copy")
+    ),
     Call("diag", (f(4, 5),), attributes={"diagonal": -1}),
     Call("linalg_diagonal", (f(2, 4, 4),), attributes={"offset": 0, "dim1": -2, "dim2": -1}),
     Call("repeat", (f(2, 3),), attributes={"repeats": (2, 1, 2)}),
@@ -77,7 +93,9 @@ MOVING: tuple[Call, ...] = (
     Call("repeat_interleave", (f(2, 3),), variant="flat", attributes={"repeats": 2}, overload="self_int"),
     *(Call(name, (f(2, 7),), attributes={"dimension": 1, "size": 3, "step": 2}) for name in ("unfold", "unfold_copy")),
     Call("meshgrid", (f(3), f(4)), overload="indexing", attributes={"indexing": "xy"}, outputs=2),
-    Call("meshgrid", (f(3), f(4)), variant="matrix order", overload="indexing", attributes={"indexing": "ij"}, outputs=2),
+    Call(
+        "meshgrid", (f(3), f(4)), variant="matrix order", overload="indexing", attributes={"indexing": "ij"}, outputs=2
+    ),
     Call("index_select", (f(4, 3), *_TAKE), attributes={"dim": 0}),
     Call("embedding", (f(4, 3), Given([[2, 0], [1, 1]]))),
     Call("take", (f(4, 3), Given([5, 0, -1]))),
@@ -87,7 +105,10 @@ MOVING: tuple[Call, ...] = (
     Call("index", (f(3, 4, 5), Given([[2], [0]]), Given([1, 3])), variant="two axes"),
     Call("index", (f(3, 4, 5), Given([2, 0]), None, Given([1, 3])), variant="axes apart"),
     Call("_unsafe_index", (f(3, 4), Given([2, 0, 2]))),
-    *(Call(name, (f(3, 4), Given([2, 0]), f(2, 4)), lists={"indices": 1}) for name in ("index_put", "_unsafe_index_put")),
+    *(
+        Call(name, (f(3, 4), Given([2, 0]), f(2, 4)), lists={"indices": 1})
+        for name in ("index_put", "_unsafe_index_put")
+    ),
     Call("scatter", (f(3, 4), Given([[0, 1, 2, 0]]), f(1, 4)), attributes={"dim": 0}),
     Call("select_scatter", (f(3, 4), f(3)), attributes={"dim": 1, "index": -1}),
     Call("slice_scatter", (f(3, 6), f(3, 2)), attributes={"dim": 1, "start": 1, "end": 5, "step": 2}),
@@ -95,10 +116,19 @@ MOVING: tuple[Call, ...] = (
     Call("pad", (f(1, 3, 4),), variant="reflected", attributes={"pad": (1, 2), "mode": "reflect"}),
     Call("pad", (f(1, 3, 4),), variant="circular", attributes={"pad": (1, 2), "mode": "circular"}),
     Call("constant_pad_nd", (f(3, 4),), attributes={"pad": (1, -1, 0, 1), "value": -1}),
-    *(Call(f"{kind}_pad{rank}d", (f(1, 2, *(3, 4, 5)[:rank]),), attributes={"padding": (1, 2, 2, 1, 0, 1)[: 2 * rank]})
-      for kind in ("reflection", "replication") for rank in (1, 2, 3)),
+    *(
+        Call(
+            f"{kind}_pad{rank}d", (f(1, 2, *(3, 4, 5)[:rank]),), attributes={"padding": (1, 2, 2, 1, 0, 1)[: 2 * rank]}
+        )
+        for kind in ("reflection", "replication")
+        for rank in (1, 2, 3)
+    ),
     Call("_pad_circular", (f(1, 3, 4),), attributes={"pad": (1, 2)}),
-    Call("im2col", (f(2, 3, 5, 6),), attributes={"kernel_size": (2, 3), "dilation": (1, 2), "padding": (0, 0), "stride": (2, 1)}),
-)  # fmt: skip
+    Call(
+        "im2col",
+        (f(2, 3, 5, 6),),
+        attributes={"kernel_size": (2, 3), "dilation": (1, 2), "padding": (0, 0), "stride": (2, 1)},
+    ),
+)
 
 ATLEAST = {f"atleast_{rank}d": getattr(torch, f"atleast_{rank}d") for rank in (1, 2, 3)}

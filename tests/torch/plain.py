@@ -11,10 +11,23 @@ from tests.rules.case import Given, Operand, Random, f, i8, positive
 from tests.torch.calling import Call
 
 _INTEGERS = frozenset(
-    "__and__ __or__ __xor__ __lshift__ __rshift__ bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-    "bitwise_right_shift gcd lcm".split()
+    [
+        "__and__",
+        "__or__",
+        "__xor__",
+        "__lshift__",
+        "__rshift__",
+        "bitwise_and",
+        "bitwise_or",
+        "bitwise_xor",
+        "bitwise_not",
+        "bitwise_left_shift",
+        "bitwise_right_shift",
+        "gcd",
+        "lcm",
+    ]
 )
-_POSITIVE = frozenset("igamma igammac mvlgamma polar special_zeta".split())
+_POSITIVE = frozenset(["igamma", "igammac", "mvlgamma", "polar", "special_zeta"])
 _FEW = Random((3, 4), "int8", 0, 5)
 _EXTRA: dict[str, dict[str, Any]] = {
     "_cast_Float": {}, "clamp_max": {"max": 0.5}, "clamp_min": {"min": 0.5}, "polygamma": {"n": 1}, "mvlgamma": {"p": 1},

@@ -10,18 +10,19 @@ from graphneurons.axes.rules.aten_contractions import CONTRACTIONS, attention, d
 from graphneurons.axes.rules.aten_elementwise import ELEMENTWISE
 from graphneurons.axes.rules.aten_mixing import MIXING
 from graphneurons.axes.rules.quantized import quantize_linear
-from graphneurons.axes.rules.site import RuleText
+from graphneurons.axes.rules.site import RuleText, Site
 
 _LAYOUT = """
-    _pad_circular _reshape_alias _unsafe_view adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to cat
-    channel_shuffle chunk column_stack concat concatenate constant_pad_nd diag diagonal diagonal_copy dsplit dstack
-    expand expand_as expand_copy flatten flip fliplr flipud hsplit hstack im2col linalg_diagonal mH mT matrix_H meshgrid
-    moveaxis movedim narrow narrow_copy native_channel_shuffle numpy_T pad permute permute_copy pixel_shuffle
-    pixel_unshuffle ravel reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d
-    replication_pad2d replication_pad3d reshape reshape_as resize roll rot90 row_stack select select_copy select_scatter
-    slice slice_copy slice_scatter split split_copy split_with_sizes split_with_sizes_copy squeeze squeeze_copy stack
-    swapaxes swapdims t t_copy tensor_split tile transpose transpose_copy unbind unbind_copy unflatten unfold unfold_copy
-    unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze unsqueeze_copy view view_as view_copy vsplit vstack
+    _pad_circular _reshape_alias _unsafe_view adjoint atleast_1d atleast_2d atleast_3d broadcast_tensors
+    broadcast_to cat channel_shuffle chunk column_stack concat concatenate constant_pad_nd diag diagonal
+    diagonal_copy dsplit dstack expand expand_as expand_copy flatten flip fliplr flipud hsplit hstack im2col
+    linalg_diagonal mH mT matrix_H meshgrid moveaxis movedim narrow narrow_copy native_channel_shuffle numpy_T pad
+    permute permute_copy pixel_shuffle pixel_unshuffle ravel reflection_pad1d reflection_pad2d reflection_pad3d
+    repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape reshape_as resize roll
+    rot90 row_stack select select_copy select_scatter slice slice_copy slice_scatter split split_copy
+    split_with_sizes split_with_sizes_copy squeeze squeeze_copy stack swapaxes swapdims t t_copy tensor_split tile
+    transpose transpose_copy unbind unbind_copy unflatten unfold unfold_copy unsafe_chunk unsafe_split
+    unsafe_split_with_sizes unsqueeze unsqueeze_copy view view_as view_copy vsplit vstack
 """
 
 _INDICES = "argsort bincount bucketize histc isin multinomial nonzero nonzero_static one_hot searchsorted"
@@ -59,13 +60,15 @@ ATEN: dict[str, RuleText] = {
     **CONTRACTIONS,
 }
 
-QUANTIZED: dict[str, RuleText] = {
-    name: quantize_linear
-    for name in (
-        "quantize_per_tensor", "dequantize_per_tensor", "quantize_per_channel", "dequantize_per_channel",
-        "fake_quant_per_channel",
-    )
-}  # fmt: skip
+_QUANTIZING = "quantize_per_tensor dequantize_per_tensor quantize_per_channel dequantize_per_channel"
+
+
+def quantized(site: Site) -> str:
+    """Scales and zero points are numbers, or tensors with one per index of ``axis``."""
+    return "map: *x -> *x" if not site.has(1) else quantize_linear(site)
+
+
+QUANTIZED: dict[str, RuleText] = dict.fromkeys(_QUANTIZING.split(), quantized)
 """``quantized_decomposed``: what PT2E quantization writes around every weight."""
 
 HIGHER_ORDER: dict[str, RuleText] = {"flex_attention": attention("_", "_")}

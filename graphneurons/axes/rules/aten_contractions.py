@@ -65,8 +65,8 @@ def trilinear(site: Site) -> str:
 
 
 def convolution(dimensions: int | None = None, *, transposed: bool = False, bias: int = 2) -> RuleText:
-    """conv1d, conv2d, ... and convolution: W is (out, in/groups, k...), transposed (in, out/groups, k...). The image may
-    lack the batch axis."""
+    """conv1d, conv2d, ... and convolution: W is (out, in/groups, k...), transposed (in, out/groups, k...). The image
+    may lack the batch axis."""
 
     def rule(site: Site) -> str:
         groups = counted(site, "groups")

@@ -82,7 +82,7 @@ def embedding(site: Site) -> str:
 
 
 def looked_up(otherwise: RuleText) -> RuleText:
-    """index_select, gather, take_along_dim: a layout op where the indices are known, a lookup of rows where the table is
+    """index_select, gather, take_along_dim: a layout op where the indices are known, a lookup where the table is
     constant, else positions picked while the model runs."""
 
     def rule(site: Site) -> str:
@@ -127,7 +127,8 @@ def index(site: Site) -> str:
     mark = "@" if _is_constant(site, 0) else ""
     kind = "lookup" if _is_constant(site, 0) else "reduce"
     operands = [f"{mark}v{at}" if at in axes else name for at, name in enumerate(table)]
-    return f"{kind}: {spelled(operands)}{', _' * (len(site.op.inputs) - 1)} -> {spelled(result)}{_sizes(site, axes, fresh)}"
+    ignored = ", _" * (len(site.op.inputs) - 1)
+    return f"{kind}: {spelled(operands)}{ignored} -> {spelled(result)}{_sizes(site, axes, fresh)}"
 
 
 def _sizes(site: Site, axes: list[int], fresh: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""The table of ``torch.nn``: modules that torch.fx leaves whole, with their inputs, then their parameters as operands."""
+"""The table of ``torch.nn``: modules that torch.fx leaves whole; operands are their inputs, then their parameters."""
 
 from __future__ import annotations
 
