@@ -11,10 +11,10 @@ from graphneurons.analysis import Axis, Factor, Modulator, WeightUse
 from graphneurons.graph import Filled, ModelGraph, Op, Sparse
 from graphneurons.health.decoding import Numbers
 from graphneurons.health.fetching import Files
-from graphneurons.health.numbering import UnnumberedError, tiles
+from graphneurons.health.numbering import UnnumberedError, digits_of, tiles
 from graphneurons.health.statistics import MOST_LISTED, MOST_VALUES, Counts, ModulatorHealth, Skipped
 from graphneurons.health.summing import TILE
-from graphneurons.health.weights import prepared
+from graphneurons.health.weights import unpacked
 from graphneurons.load.reading import read
 
 
@@ -71,7 +71,8 @@ def _pieces(use: WeightUse, op: Op, graph: ModelGraph, files: Files) -> Iterator
         piece = read(ref)[tuple(slice(*bounds) for bounds in use.part)] if use.part else read(ref)
         yield piece.astype(np.float64).reshape(-1)
         return
-    weight = prepared(_aligned(use), op, graph, 1, 0, files, table=False)
+    digits = digits_of(_aligned(use), 1)
+    weight = unpacked(use, op, graph, digits, 0, files)
     for tile in tiles(weight.numbering, TILE):
         yield weight.read(tile).reshape(-1)
 

@@ -71,22 +71,26 @@ class Weight:
 def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, files: Files, *, table: bool) -> Weight:
     """``use`` at ``op``, ready to be summed. Raises `UnnumberedError` with the reason where its numbers are not known,
     and `DataError` where its bytes cannot be had."""
-    ref = use.weight
-    if not is_readable(ref.dtype):
-        raise UnnumberedError(f"values of type {ref.dtype} are no real numbers")
     if op.type in _PACKED:
         if op.type != "MatMulNBits":
             raise UnnumberedError(f"the packed format of {op.type} is not unpacked")
         blocks = Blocks(use, op, graph, files)
         return Weight(use, _summing(blocks.digits, 2, 2.0**-126, seed), "dequantized", blocks, None, 3, 2.0**-22, files)
-    summing_digits = digits_of(use, groups, table=table)
+    return unpacked(use, op, graph, digits_of(use, groups, table=table), seed, files)
+
+
+def unpacked(use: WeightUse, op: Op, graph: ModelGraph, digits: list[Digit], seed: int, files: Files) -> Weight:
+    """As `prepared`, for a weight whose stored elements are its numbers, with these factors."""
+    ref = use.weight
+    if not is_readable(ref.dtype):
+        raise UnnumberedError(f"values of type {ref.dtype} are no real numbers")
     quantization = quantization_of(use, op, graph)
     told = quantization is not None and quantization.scale is not None
     units: Units = "stored" if quantization is None else "dequantized" if told else "steps"
     tiny = 2.0**-126 if told else smallest_normal(ref.dtype)
     if getattr(ref.storage, "encoding", "raw") != "raw" and ref.elements > MOST_VARINTS:
         raise UnnumberedError(f"{ref.elements} numbers stored as varints are too many to be read; save it as raw_data")
-    summing = _summing(summing_digits, len(ref.shape), tiny, seed)
+    summing = _summing(digits, len(ref.shape), tiny, seed)
     restorer = None if quantization is None else Restorer(quantization, use, summing.numbering)
     source = Flat(ref, part_of(use), files)
     bits = BITS[ref.dtype] - 1 if ref.is_integer else round(-np.log2(rounding(ref.dtype)))

@@ -122,7 +122,9 @@ def agrees(health: WeightHealth, use: WeightUse, values: np.ndarray, tiny: float
     assert (np.abs(np.nan_to_num(found.mean - neurons.mean)) <= 4e-6 * scale + 1e-300).all()
     assert (health.channels.size, health.channels.elements) == columns.shape
     for name in ("zeros", "nan", "positive", "negative"):
-        np.testing.assert_array_equal(getattr(health.channels, name), getattr(channels, name), err_msg=f"channel {name}")
+        np.testing.assert_array_equal(
+            getattr(health.channels, name), getattr(channels, name), err_msg=f"channel {name}"
+        )
     np.testing.assert_allclose(health.channels.l2, np.nan_to_num(channels.l2), rtol=2e-6)
 
 

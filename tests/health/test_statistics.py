@@ -41,7 +41,9 @@ def codes_for(dtype: str, count: int, seed: int, odd: bool) -> np.ndarray:
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("odd", [False, True])
 @pytest.mark.parametrize("shape", [(7, 33), (1, 1), (40, 1), (3, 257)])
-def test_every_type_is_summed_as_the_naive_way_does(dtype: str, odd: bool, shape: tuple[int, int], tmp_path: Path) -> None:
+def test_every_type_is_summed_as_the_naive_way_does(
+    dtype: str, odd: bool, shape: tuple[int, int], tmp_path: Path
+) -> None:
     codes = codes_for(dtype, math.prod(shape), len(dtype), odd)
     values = values_of(codes, dtype).reshape(shape)
     for (first, second), skip in itertools.product([("neuron", "synapse"), ("synapse", "neuron")], (0, 1, 4096)):
