@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer, Lookup, WeightUse
 from graphneurons.axes.binding import Binding, Factors
-from graphneurons.axes.notation import AxisPattern
 from graphneurons.axes.labelling import OperandLabel, label_operand
+from graphneurons.axes.notation import AxisPattern
 from graphneurons.axes.resolving import Resolution
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Source
@@ -179,7 +179,9 @@ def _sent(binding: Binding, item: Layer | Lookup, source: Source, index: int, sh
         width = shape[-1]
         return None if len(shape) != 3 else np.arange(source.size - width, source.size).reshape(1, 1, width)
     roles = {name: role for label in labels_of(item, binding).values() for name, role in label.roles.items()}
-    made = [name for sums in binding.sums for axis in sums or () for name in axis if roles.get(name) in ("neuron", "shared")]
+    made = [
+        name for sums in binding.sums for axis in sums or () for name in axis if roles.get(name) in ("neuron", "shared")
+    ]
     kept = {name for axes in binding.results for axis in axes or () for name in axis}
     factors = [name for name in dict.fromkeys(made) if name in kept]
     present = [name for axis in result for name in axis]

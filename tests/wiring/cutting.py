@@ -7,7 +7,7 @@ compared, channel by channel, with what they were.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from tests.wiring.channels import Integers, Reading, Sent
+from tests.wiring.channels import Reading, Sent
 from tests.wiring.expanding import GAIN, expanded
 from tests.wiring.flattening import Array, Program, run, started
 
@@ -190,7 +190,29 @@ class Laboratory:
 
 FUSED = frozenset({"Attention", "MultiHeadAttention", "GroupQueryAttention"})
 ELEMENTWISE = frozenset(
-    "Add Sub Mul Div Sqrt Pow Reciprocal Exp Log Neg Max Min Clip Abs Where Cast Sum Rsqrt Identity Sigmoid Relu".split()
+    [
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Sqrt",
+        "Pow",
+        "Reciprocal",
+        "Exp",
+        "Log",
+        "Neg",
+        "Max",
+        "Min",
+        "Clip",
+        "Abs",
+        "Where",
+        "Cast",
+        "Sum",
+        "Rsqrt",
+        "Identity",
+        "Sigmoid",
+        "Relu",
+    ]
 )
 
 

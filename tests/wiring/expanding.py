@@ -117,7 +117,7 @@ def _group(node: onnx.NodeProto, name: str, version: int) -> Nodes:
 
 
 def _skip(centre: bool) -> Callable[[onnx.NodeProto, str, int], Nodes]:
-    """com.microsoft: (input, skip, gamma[, beta][, bias]) -> (output, _, _, sum); without beta where it is simplified."""
+    """com.microsoft: (input, skip, gamma[, beta][, bias]) -> (output, _, _, sum); the simplified one has no beta."""
 
     def write(node: onnx.NodeProto, name: str, version: int) -> Nodes:
         given = list(node.input)

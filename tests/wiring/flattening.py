@@ -144,14 +144,22 @@ def _attribute(name: str, value: Any) -> onnx.AttributeProto:
 
 
 def run(
-    program: Program, nodes: Sequence[onnx.NodeProto], stored: Iterable[onnx.TensorProto], feeds: Arrays, wanted: Sequence[str]
+    program: Program,
+    nodes: Sequence[onnx.NodeProto],
+    stored: Iterable[onnx.TensorProto],
+    feeds: Arrays,
+    wanted: Sequence[str],
 ) -> dict[str, Any]:
     """The values ``wanted`` of one run of ``nodes``."""
     return started(program, nodes, stored, feeds, wanted)(feeds)
 
 
 def started(
-    program: Program, nodes: Sequence[onnx.NodeProto], stored: Iterable[onnx.TensorProto], feeds: Arrays, wanted: Sequence[str]
+    program: Program,
+    nodes: Sequence[onnx.NodeProto],
+    stored: Iterable[onnx.TensorProto],
+    feeds: Arrays,
+    wanted: Sequence[str],
 ) -> Any:
     """A function that runs ``nodes`` on feeds like ``feeds`` and returns the values ``wanted`` by name."""
     inputs = [

@@ -69,7 +69,9 @@ def _arrays(stored: Mapping[str, Any]) -> dict[str, Array]:
 def branch(name: str, nodes: Nodes, result: str, stored: Mapping[str, Array] | None = None) -> onnx.GraphProto:
     """A branch of an If: no inputs, one result."""
     weights = [numpy_helper.from_array(array, key) for key, array in (stored or {}).items()]
-    return helper.make_graph(list(nodes), name, [], [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)], weights)
+    return helper.make_graph(
+        list(nodes), name, [], [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)], weights
+    )
 
 
 def lstm(source: str, name: str, width: int, hidden: int) -> tuple[list[onnx.NodeProto], dict[str, Array]]:
@@ -225,20 +227,14 @@ def unrolled_sequence() -> Graph:
     return rows(6, 8, nodes, sizes=[2, 1, 3], two=np.array(2), zero=np.array(0))
 
 
-def attention(op: str, domain: str, version: int, **attributes: Any) -> Graph:
+def attention(op: str, domain: str, version: int, key: int = 12, value: int = 12, **attributes: Any) -> Graph:
     """Three linears into an attention op that has no weights."""
-    widths = {"q": 12, "k": attributes.pop("key", 12), "v": attributes.pop("value", 12)}
+    widths = {"q": 12, "k": key, "v": value}
     nodes = [node("MatMul", ["x", f"w{name}"], [name]) for name in widths]
-    inputs = list(widths) + attributes.pop("more", [])
-    nodes.append(node(op, inputs, ["b"], domain=domain, **attributes))
+    nodes.append(node(op, list(widths), ["b"], domain=domain, **attributes))
     nodes.append(node("MatMul", ["b", "second"], ["y"]))
-    made = 12 if widths["k"] < 12 else widths["v"]
-    stored = {f"w{name}": numbers(7, width) for name, width in widths.items()} | {"second": numbers(made, 5)}
-    extra = {
-        "lengths": np.array([5, 5], np.int32),
-        "longest": np.array(6, np.int32),
-    }
-    stored |= {name: value for name, value in extra.items() if name in inputs}
+    stored = {f"w{name}": numbers(7, width) for name, width in widths.items()}
+    stored["second"] = numbers(12 if key < 12 else value, 5)
     return Graph(nodes, stored, {"x": (2, 6, 7)}, version)
 
 
@@ -279,7 +275,7 @@ def quantized_convolutions() -> Graph:
     scales = [0.03, 128, 0.02, 0, 0.05, 120]
     stored = {
         name: np.array(value, np.float32 if name.endswith("s") else np.int8 if name == "wz" else np.uint8)
-        for name, value in zip(names, scales)
+        for name, value in zip(names, scales, strict=True)
     }
     stored |= {
         "w1": quantized.integers(-99, 99, (6, 3, 1, 1), dtype=np.int8),
@@ -378,7 +374,7 @@ GRAPHS: dict[str, Graph] = {
     "running_sum": rows(4, 4, [node("CumSum", ["a", "last"], ["b"])], last=np.array(-1)),
     "local_response": image(6, 6, [node("LRN", ["a"], ["b"], size=3)]),
     "lp_normalised": rows(6, 6, [node("LpNormalization", ["a"], ["b"], axis=-1, p=2)]),
-    "resized": image(3, 3, [node("Resize", ["a", "", "s"], ["b"], mode="linear")], s=np.array([1, 1, 2, 2], np.float32)),
+    "resized": image(3, 3, [node("Resize", ["a", "", "s"], ["b"], mode="linear")], s=np.float32([1, 1, 2, 2])),
     "fused_matmul": rows(
         6, 6, [node("Transpose", ["a"], ["t"], perm=[0, 2, 1]),
                node("FusedMatMul", ["t", "w"], ["b"], domain="com.microsoft", transA=1, transB=1)],

@@ -40,7 +40,6 @@ class Verdict:
     checked: int = 0
     unknown: int = 0
     synapses: int = 0
-    missing: int = 0
 
 
 def judge(path: Path | str, inputs: Sequence[Array] | Mapping[str, Array], seed: int = 0) -> Verdict:
@@ -108,16 +107,17 @@ class Judge:
                 self._own_state(weight, reading, found)
                 continue
             if found.size != reading.count:
-                self.report(weight, f"the wiring numbers {found.size} synapses, the op contracts {reading.count} channels")
+                self.report(
+                    weight, f"the wiring numbers {found.size} synapses, the op contracts {reading.count} channels"
+                )
                 continue
             self.claimed[weight] = [self.claims.of(int(number)) for number in found]
         self.neurons = {
             item.source.name: chosen(item.present.tolist(), self.seed, bounds=self._bounds(item.source.size))
             for item in self.sent
         }
-        self.cut = {item.source.name for item in self.sent}
         self.alarms: dict[tuple[Weight, str, str], list[str]] = {}
-        for weight, claims in self.claimed.items():
+        for claims in self.claimed.values():
             self.result.synapses += len(claims)
             self.result.unknown += sum(bool(claim.reasons) for claim in claims)
         for source in self.neurons:
@@ -125,7 +125,12 @@ class Judge:
         for weight, claims in self.claimed.items():
             self._mixtures(weight, claims)
         for (weight, source, what), details in self.alarms.items():
-            self.report(weight, f"{what}: {source}: " + "; ".join(details[:4]) + (f" ... {len(details)} in all" if len(details) > 4 else ""))
+            self.report(
+                weight,
+                f"{what}: {source}: "
+                + "; ".join(details[:4])
+                + (f" ... {len(details)} in all" if len(details) > 4 else ""),
+            )
         return self.result
 
     def report(self, weight: Weight, text: str) -> None:
@@ -145,7 +150,9 @@ class Judge:
         assert source is not None
         units = np.arange(source.size) + source.base
         if numbers.size != source.size or not np.array_equal(numbers, units):
-            self.report(weight, f"recurrent synapses read {numbers[:8]}..., not the op's own {source.size} units in order")
+            self.report(
+                weight, f"recurrent synapses read {numbers[:8]}..., not the op's own {source.size} units in order"
+            )
 
     def _source(self, source: str) -> None:
         """Everything about what one source's neurons move."""
@@ -177,7 +184,9 @@ class Judge:
             for synapse in np.flatnonzero(alone):
                 at = int(others[:, synapse].argmax())
                 if not self._company(source, neurons[at], weight, int(synapse), moved[at, synapse], frozenset()):
-                    detail = f"neuron {neurons[at]} alone moves synapse {synapse}, which names {_short(claims[synapse])}"
+                    detail = (
+                        f"neuron {neurons[at]} alone moves synapse {synapse}, which names {_short(claims[synapse])}"
+                    )
                     self.alarm(weight, source, "missing source", detail)
             self._dominance(source, neurons, weight, claims, named, softly)
 
@@ -189,8 +198,10 @@ class Judge:
         if claim.neurons:
             strength = held[at, synapse]
             for side in (0, 1):
-                still = self.lab.softmaxes | self.lab.statistics | frozenset(
-                    (node.output[0], side) for node in self.lab.bilinear()
+                still = (
+                    self.lab.softmaxes
+                    | self.lab.statistics
+                    | frozenset((node.output[0], side) for node in self.lab.bilinear())
                 )
                 found = self.push(source, neurons, still).get(weight)
                 if found is None or found[at, synapse] <= NOTHING:
@@ -198,11 +209,11 @@ class Judge:
                     still = self.lab.softmaxes | self.lab.statistics
                     if others.size > 1 or self._company(source, neuron, weight, synapse, strength, still):
                         return
-        self.alarm(weight, source, "missing source", f"neuron {neuron} moves synapse {synapse}, which names {_short(claim)}")
+        self.alarm(
+            weight, source, "missing source", f"neuron {neuron} moves synapse {synapse}, which names {_short(claim)}"
+        )
 
-    def _company(
-        self, source: str, neuron: int, weight: Weight, synapse: int, strength: float, still: Still
-    ) -> bool:
+    def _company(self, source: str, neuron: int, weight: Weight, synapse: int, strength: float, still: Still) -> bool:
         """Whether neighbours of ``neuron`` that were not pushed yet move ``synapse`` too."""
         size = self.lab.sent[source].source.size
         near = [n for n in (neuron - 1, neuron + 1, neuron - 2, neuron + 2) if 0 <= n < size]
@@ -210,7 +221,13 @@ class Judge:
         return found is not None and bool((found[:, synapse] > strength * 1e-3).any())
 
     def _dominance(
-        self, source: str, neurons: Sequence[int], weight: Weight, claims: Sequence[Claim], named: np.ndarray, moved: Floats
+        self,
+        source: str,
+        neurons: Sequence[int],
+        weight: Weight,
+        claims: Sequence[Claim],
+        named: np.ndarray,
+        moved: Floats,
     ) -> None:
         for synapse, claim in enumerate(claims):
             if not claim.direct or not named[:, synapse].any():
@@ -223,7 +240,7 @@ class Judge:
                 self.alarm(weight, source, "not dominant", f"{detail} ({others.max():.3g} > {moved[at, synapse]:.3g})")
 
     def _mixtures(self, weight: Weight, claims: Sequence[Claim]) -> None:
-        """Synapses that are said to be mixed. A single one may be an end case: of a running sum only the first is no sum."""
+        """Synapses that are said to be mixed. A few may be end cases: the first of a running sum is no sum."""
         self.result.checked += sum(not claim.reasons for claim in claims)
         mixed = [synapse for synapse, claim in enumerate(claims) if claim.mixed and not claim.reasons]
         movers = {}
@@ -244,9 +261,7 @@ class Judge:
             if found is None:
                 continue
             names = {neuron for name, neuron in claim.neurons if name == source}
-            count += sum(
-                found[at, synapse] > NOTHING for at, neuron in enumerate(neurons) if neuron not in names
-            )
+            count += sum(found[at, synapse] > NOTHING for at, neuron in enumerate(neurons) if neuron not in names)
         return int(count)
 
 

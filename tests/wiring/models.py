@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
+from tests.wiring import changes
 from tests.zoo import models as zoo_models
 from tests.zoo.exporting import How, kept, key, write
 from tests.zoo.models import Architecture
@@ -30,179 +31,15 @@ class Between(nn.Module):
         return self.second(self.change(self.first(x)))
 
 
-def shuffled(x: Tensor, groups: int = 2) -> Tensor:
-    n, c, h, w = x.shape
-    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
-
-
 def image_to(width: int, change: Change, into: int, *, last: bool = False) -> Architecture:
     """A 1 x 1 convolution to ``width`` channels, ``change``, and a layer over the ``into`` channels it makes."""
     second = lambda: nn.Linear(into, 5) if last else nn.Conv2d(into, 5, 1)  # noqa: E731
-    return Architecture(
-        lambda: Between(nn.Conv2d(3, width, 1), change, second()), lambda: tensors((2, 3, 4, 6))
-    )
+    return Architecture(lambda: Between(nn.Conv2d(3, width, 1), change, second()), lambda: tensors((2, 3, 4, 6)))
 
 
 def rows_to(width: int, change: Change, into: int) -> Architecture:
     """A linear to ``width`` features of (2, 6, ...) rows, ``change``, and a linear over the ``into`` it makes."""
     return Architecture(lambda: Between(nn.Linear(7, width), change, nn.Linear(into, 5)), lambda: tensors((2, 6, 7)))
-
-
-def interleaved_gate(x: Tensor) -> Tensor:
-    return F.silu(x[..., ::2]) * x[..., 1::2]
-
-
-def halves_gate(x: Tensor) -> Tensor:
-    left, right = x.chunk(2, -1)
-    return torch.sigmoid(left) * torch.tanh(right) + 0.1 * right
-
-
-def focus(x: Tensor) -> Tensor:
-    return torch.cat([x[..., ::2, ::2], x[..., 1::2, ::2], x[..., ::2, 1::2], x[..., 1::2, 1::2]], 1)
-
-
-def rotary(x: Tensor) -> Tensor:
-    """Two heads of width 6; the halves of a head are turned into each other."""
-    n, t, c = x.shape
-    x = x.view(n, t, 2, c // 2)
-    angle = torch.arange(t).float().view(1, t, 1, 1) * torch.tensor([1.0, 0.3, 0.1]).repeat(2)
-    turned = torch.cat([-x[..., 3:], x[..., :3]], -1)
-    return (x * angle.cos() + turned * angle.sin()).flatten(2)
-
-
-def attended(x: Tensor, heads: int = 3) -> Tensor:
-    """Softmax attention over packed (3, heads, width) features, written as einsum."""
-    n, t, c = x.shape
-    q, k, v = x.view(n, t, 3, heads, c // 3 // heads).unbind(2)
-    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) * 0.4
-    return torch.einsum("bhqk,bkhd->bqhd", scores.softmax(-1), v).flatten(2)
-
-
-def attended_per_head(x: Tensor, heads: int = 3) -> Tensor:
-    """Packed head by head: (heads, 3, width)."""
-    n, t, c = x.shape
-    q, k, v = x.view(n, t, heads, 3, c // 3 // heads).permute(3, 0, 2, 1, 4)
-    return ((q @ k.transpose(-1, -2) * 0.4).softmax(-1) @ v).transpose(1, 2).reshape(n, t, c // 3)
-
-
-def grouped_queries(x: Tensor) -> Tensor:
-    """Four query heads of width 4 share two key heads: 16 + 8 + 8 features."""
-    n, t, _ = x.shape
-    q, k, v = x.split([16, 8, 8], -1)
-    q = q.view(n, t, 4, 4).transpose(1, 2)
-    k, v = (item.view(n, t, 2, 4).transpose(1, 2).repeat_interleave(2, 1) for item in (k, v))
-    return ((q @ k.transpose(-1, -2) * 0.5).softmax(-1) @ v).transpose(1, 2).reshape(n, t, 16)
-
-
-def expanded_queries(x: Tensor) -> Tensor:
-    """One key head for all: multi-query attention by broadcasting."""
-    n, t, _ = x.shape
-    q, k, v = x.split([12, 4, 4], -1)
-    q = q.view(n, t, 3, 4).transpose(1, 2)
-    scores = q @ k.unsqueeze(1).transpose(-1, -2)
-    return (scores.softmax(-1) @ v.unsqueeze(1)).transpose(1, 2).reshape(n, t, 12)
-
-
-def linearly_attended(x: Tensor) -> Tensor:
-    """No softmax over keys: keys and values are summed up first."""
-    n, t, c = x.shape
-    q, k, v = x.view(n, t, 3, 2, c // 6).permute(2, 0, 3, 1, 4)
-    state = F.elu(k).transpose(-1, -2) @ v
-    return ((F.elu(q) + 1) @ state).transpose(1, 2).reshape(n, t, c // 3)
-
-
-def outer(x: Tensor) -> Tensor:
-    left, right = x.split([3, 4], -1)
-    return (left.unsqueeze(-1) * right.unsqueeze(-2)).flatten(-2)
-
-
-def maxout(x: Tensor) -> Tensor:
-    return x.unflatten(-1, (4, 3)).amax(-1)
-
-
-def channels_padded(x: Tensor) -> Tensor:
-    return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 2, 3))
-
-
-def permuted(x: Tensor) -> Tensor:
-    return x[:, torch.tensor([4, 1, 1, 0, 5, 2])]
-
-
-def crossed(x: Tensor) -> Tensor:
-    """Two branches whose channels cross before they add up."""
-    left, right = x.chunk(2, 1)
-    return torch.cat([left + right.flip(1), left * right], 1)
-
-
-def hierarchical(x: Tensor) -> Tensor:
-    """Res2Net's: each part takes in the one before."""
-    parts = list(x.chunk(4, 1))
-    for index in range(1, 4):
-        parts[index] = parts[index] + parts[index - 1]
-    return torch.cat(parts, 1)
-
-
-def pooled_pyramid(x: Tensor) -> Tensor:
-    return torch.cat([x, F.max_pool2d(x, 3, 1, 1), F.max_pool2d(x, 5, 1, 2), x.mean((2, 3), keepdim=True).expand_as(x)], 1)
-
-
-def upsampled_skip(x: Tensor) -> Tensor:
-    low = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="nearest")
-    return torch.cat([x, low], 1)
-
-
-def windows(x: Tensor) -> Tensor:
-    """Overlapping 3 x 3 windows, with the elements of a window beside the channels."""
-    return F.unfold(x, 3, padding=1).transpose(1, 2)
-
-
-def rolled(x: Tensor) -> Tensor:
-    return torch.roll(x, (1, -2, 3), (1, 2, 3))
-
-
-def scattered(x: Tensor) -> Tensor:
-    out = torch.zeros_like(x)
-    out[:, [5, 0, 3]] = x[:, :3]
-    return out
-
-
-def normalised(x: Tensor) -> Tensor:
-    return F.normalize(x, dim=-1)
-
-
-def group_normalised(x: Tensor) -> Tensor:
-    return F.group_norm(x, 3)
-
-
-def instance_normalised(x: Tensor) -> Tensor:
-    return F.instance_norm(x)
-
-
-def layer_normalised(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[1:])
-
-
-def mean_over_time(x: Tensor) -> Tensor:
-    return torch.cat([x.mean(1), x.amax(1), x[:, -1]], -1)
-
-
-def weighted_over_time(x: Tensor) -> Tensor:
-    """Attention pooling: the last feature weighs all others."""
-    return (x[..., :-1] * x[..., -1:].softmax(1)).sum(1)
-
-
-def positive_and_negative(x: Tensor) -> Tensor:
-    return torch.relu(torch.cat([x, -x], 1))
-
-
-def highway(x: Tensor) -> Tensor:
-    value, gate, old = x.chunk(3, -1)
-    gate = torch.sigmoid(gate)
-    return gate * value + (1 - gate) * old
-
-
-def last_state(outputs: tuple[Tensor, tuple[Tensor, Tensor]]) -> Tensor:
-    return outputs[1][0].transpose(0, 1).flatten(1)
 
 
 class TwoMoves(nn.Module):
@@ -216,8 +53,8 @@ class TwoMoves(nn.Module):
         self.leave = nn.Conv2d(58, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.depth(shuffled(shuffled(shuffled(self.enter(x)))))
-        return self.leave(shuffled(torch.relu(self.grouped(shuffled(x, 29)))))
+        x = self.depth(changes.shuffled(changes.shuffled(changes.shuffled(self.enter(x)))))
+        return self.leave(changes.shuffled(torch.relu(self.grouped(changes.shuffled(x, 29)))))
 
 
 class Chain(nn.Module):
@@ -358,7 +195,9 @@ class HeadNormalised(nn.Module):
 class UNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.down = nn.ModuleList([nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1)])
+        self.down = nn.ModuleList(
+            [nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 6, 3, padding=1), nn.Conv2d(6, 8, 3, padding=1)]
+        )
         self.up = nn.ModuleList([nn.ConvTranspose2d(8, 6, 2, 2, groups=2), nn.ConvTranspose2d(7, 5, 2, 2)])
         self.mix = nn.ModuleList([nn.Conv2d(12, 7, 1), nn.Conv2d(9, 2, 1)])
 
@@ -368,7 +207,7 @@ class UNet(nn.Module):
             x = torch.relu(down(x))
             kept.append(x)
             x = F.max_pool2d(x, 2) if down is not self.down[-1] else x
-        for up, mix, skip in zip(self.up, self.mix, kept[-2::-1]):
+        for up, mix, skip in zip(self.up, self.mix, kept[-2::-1], strict=True):
             x = mix(torch.cat([up(x), skip], 1))
         return x
 
@@ -437,72 +276,75 @@ class Prepended(nn.Module):
         return self.leave(x[:, 0])
 
 
-ROWS = (lambda: tensors((2, 6, 5)))
+def rows() -> tuple[Tensor, ...]:
+    return tensors((2, 6, 5))
+
+
 MODELS: dict[str, Architecture] = {
     "shuffle_58": Architecture(TwoMoves, lambda: tensors((2, 3, 3, 3))),
     "shuffle_grouped": Architecture(
-        lambda: Between(nn.Conv2d(3, 12, 1), lambda x: shuffled(x, 3), nn.Conv2d(12, 8, 1, groups=4)),
+        lambda: Between(nn.Conv2d(3, 12, 1), lambda x: changes.shuffled(x, 3), nn.Conv2d(12, 8, 1, groups=4)),
         lambda: tensors((2, 3, 4, 4)),
     ),
     "pixel_shuffle": image_to(12, lambda x: F.pixel_shuffle(x, 2), 3),
     "pixel_unshuffle": image_to(4, lambda x: F.pixel_unshuffle(torch.relu(x), 2), 16),
     "pixel_there_and_back": image_to(12, lambda x: F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2)[:, 1:], 11),
-    "focus": image_to(4, focus, 16),
+    "focus": image_to(4, changes.focus, 16),
     "nhwc_flatten": image_to(4, lambda x: x.permute(0, 2, 3, 1).flatten(1), 96, last=True),
     "concat_flatten": image_to(4, lambda x: torch.cat([x, torch.tanh(x[:, 1:3])], 1).flatten(1), 144, last=True),
-    "channels_padded": image_to(6, channels_padded, 11),
-    "channels_permuted": image_to(6, permuted, 6),
-    "channels_scattered": image_to(6, scattered, 6),
+    "channels_padded": image_to(6, changes.channels_padded, 11),
+    "channels_permuted": image_to(6, changes.permuted, 6),
+    "channels_scattered": image_to(6, changes.scattered, 6),
     "channels_flipped": image_to(6, lambda x: x.flip(1)[:, 1:], 5),
     "channels_repeated": image_to(4, lambda x: torch.cat([x.repeat(1, 2, 1, 1), x.repeat_interleave(2, 1)], 1), 16),
-    "channels_rolled": image_to(7, rolled, 7),
-    "crossed": image_to(8, crossed, 8),
-    "hierarchical": image_to(8, hierarchical, 8),
-    "pyramid": image_to(5, pooled_pyramid, 20),
-    "upsampled": image_to(5, upsampled_skip, 10),
-    "concatenated_relu": image_to(5, positive_and_negative, 10),
-    "unfold": image_to(4, windows, 36, last=True),
-    "group_norm": image_to(9, group_normalised, 9),
-    "instance_norm": image_to(6, instance_normalised, 6),
-    "layer_norm_all": image_to(6, layer_normalised, 6),
+    "channels_rolled": image_to(7, changes.rolled, 7),
+    "crossed": image_to(8, changes.crossed, 8),
+    "hierarchical": image_to(8, changes.hierarchical, 8),
+    "pyramid": image_to(5, changes.pooled_pyramid, 20),
+    "upsampled": image_to(5, changes.upsampled_skip, 10),
+    "concatenated_relu": image_to(5, changes.positive_and_negative, 10),
+    "unfold": image_to(4, changes.windows, 36, last=True),
+    "group_norm": image_to(9, changes.group_normalised, 9),
+    "instance_norm": image_to(6, changes.instance_normalised, 6),
+    "layer_norm_all": image_to(6, changes.layer_normalised, 6),
     "mean_of_channels": image_to(6, lambda x: x.mean(1, keepdim=True), 1),
     "spatial_attention": image_to(6, lambda x: x * torch.sigmoid(x.mean(1, keepdim=True)), 6),
-    "interleaved_swiglu": rows_to(12, interleaved_gate, 6),
-    "glu": rows_to(12, halves_gate, 6),
-    "highway": rows_to(15, highway, 5),
-    "rotary": rows_to(12, rotary, 12),
-    "einsum_attention": rows_to(27, attended, 9),
-    "head_packed_attention": rows_to(27, attended_per_head, 9),
-    "grouped_query_attention": rows_to(32, grouped_queries, 16),
-    "multi_query_attention": rows_to(20, expanded_queries, 12),
-    "linear_attention": rows_to(24, linearly_attended, 8),
-    "outer_product": rows_to(7, outer, 12),
-    "maxout": rows_to(12, maxout, 4),
-    "normalised": rows_to(9, normalised, 9),
-    "pooled_over_time": rows_to(5, mean_over_time, 15),
-    "attention_pooling": rows_to(6, weighted_over_time, 5),
+    "interleaved_swiglu": rows_to(12, changes.interleaved_gate, 6),
+    "glu": rows_to(12, changes.halves_gate, 6),
+    "highway": rows_to(15, changes.highway, 5),
+    "rotary": rows_to(12, changes.rotary, 12),
+    "einsum_attention": rows_to(27, changes.attended, 9),
+    "head_packed_attention": rows_to(27, changes.attended_per_head, 9),
+    "grouped_query_attention": rows_to(32, changes.grouped_queries, 16),
+    "multi_query_attention": rows_to(20, changes.expanded_queries, 12),
+    "linear_attention": rows_to(24, changes.linearly_attended, 8),
+    "outer_product": rows_to(7, changes.outer, 12),
+    "maxout": rows_to(12, changes.maxout, 4),
+    "normalised": rows_to(9, changes.normalised, 9),
+    "pooled_over_time": rows_to(5, changes.mean_over_time, 15),
+    "attention_pooling": rows_to(6, changes.weighted_over_time, 5),
     "cumulative": rows_to(6, lambda x: x.cumsum(1), 6),
     "flattened_time": rows_to(3, lambda x: x.flatten(1), 18),
     "sorted": rows_to(5, lambda x: x.sort(1).values, 5),
     "transposed_linear": rows_to(4, lambda x: x.transpose(1, 2), 6),
     "chain": Architecture(lambda: Chain(12), lambda: tensors((2, 5))),
     "squeeze_excite": Architecture(SqueezeExcite, lambda: tensors((2, 3, 4, 4))),
-    "steps": Architecture(Steps, ROWS),
-    "state_space": Architecture(StateSpace, ROWS),
-    "token_mixing": Architecture(TokenMixing, ROWS),
+    "steps": Architecture(Steps, rows),
+    "state_space": Architecture(StateSpace, rows),
+    "token_mixing": Architecture(TokenMixing, rows),
     "cross_attention": Architecture(CrossAttention, lambda: tensors((2, 5, 8), (2, 3, 7))),
     "talking_heads": Architecture(TalkingHeads, lambda: tensors((2, 6, 7))),
     "head_normalised": Architecture(HeadNormalised, lambda: tensors((2, 6, 7))),
     "unet": Architecture(UNet, lambda: tensors((2, 3, 8, 8))),
-    "shared_loop": Architecture(SharedLoop, ROWS),
-    "lstm_states": Architecture(lambda: BothDirections(nn.LSTM), ROWS),
-    "gru_states": Architecture(lambda: BothDirections(nn.GRU), ROWS),
-    "mixture": Architecture(Mixture, ROWS),
+    "shared_loop": Architecture(SharedLoop, rows),
+    "lstm_states": Architecture(lambda: BothDirections(nn.LSTM), rows),
+    "gru_states": Architecture(lambda: BothDirections(nn.GRU), rows),
+    "mixture": Architecture(Mixture, rows),
     "prepended": Architecture(Prepended, lambda: tensors((2, 3, 4, 6))),
 }
 
 
 def exported(name: str, how: How) -> Path:
     """The file PyTorch's exporter makes of the model ``name``."""
-    made_by = key(inspect.getmodule(exported), zoo_models, inspect.getmodule(write))  # type: ignore[arg-type]
+    made_by = key(inspect.getmodule(exported), changes, zoo_models, inspect.getmodule(write))  # type: ignore[arg-type]
     return kept(f"wiring_{name}.{how}", made_by, lambda path: write(MODELS[name], how, path))

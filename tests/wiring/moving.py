@@ -90,7 +90,8 @@ def _pad(draw: Draw, shape: Shape) -> Move:
     mode = draw(st.sampled_from(["constant", "reflect", "edge", "wrap"]))
     most = {"constant": 2, "edge": 2}.get(mode)
     sides = [
-        [draw(st.integers(0, most if most is not None else max(0, size - 1))) for size in shape] for _ in ("before", "after")
+        [draw(st.integers(0, most if most is not None else max(0, size - 1))) for size in shape]
+        for _ in ("before", "after")
     ]
     if mode == "constant" and draw(st.booleans()):
         axis = draw(st.integers(0, len(shape) - 1))
@@ -132,7 +133,7 @@ def _compress(draw: Draw, shape: Shape) -> Move:
 def _blocks(draw: Draw, shape: Shape) -> Move:
     if len(shape) != 4:
         return Move("Identity")
-    n, c, h, w = shape
+    _, c, h, w = shape
     if c % 4 == 0:
         return Move("DepthToSpace", attributes={"blocksize": 2, "mode": draw(st.sampled_from(["DCR", "CRD"]))})
     if h % 2 == 0 and w % 2 == 0:

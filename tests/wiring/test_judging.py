@@ -22,7 +22,9 @@ from tests.zoo.exporting import export
 def opened(name: str) -> tuple[Analysis, Path, dict[str, np.ndarray]]:
     path = export(name, "dynamo")
     graph = graphneurons.load(path)
-    inputs = dict(zip((value.name for value in graph.inputs), (item.numpy() for item in ZOO[name].arguments())))
+    inputs = dict(
+        zip((value.name for value in graph.inputs), (item.numpy() for item in ZOO[name].arguments()), strict=True)
+    )
     return graphneurons.analyze(graph, shapes={key: value.shape for key, value in inputs.items()}), path, inputs
 
 

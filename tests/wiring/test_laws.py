@@ -27,7 +27,10 @@ from tests.wiring.claims import Claims
 from tests.wiring.moving import FILL, MOVES, Move, moves
 
 MANY = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 VERSION = 19
 shapes = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
@@ -50,7 +53,9 @@ def node_of(move: Move, source: str, outputs: list[str], name: str) -> tuple[onn
     return helper.make_node(move.type, inputs, outputs, name=name, **move.attributes), stored
 
 
-def computed(nodes: list[onnx.NodeProto], stored: dict[str, np.ndarray], x: np.ndarray, wanted: list[str]) -> list[np.ndarray]:
+def computed(
+    nodes: list[onnx.NodeProto], stored: dict[str, np.ndarray], x: np.ndarray, wanted: list[str]
+) -> list[np.ndarray]:
     """What onnxruntime makes of the numbers ``x``; they are small enough for float32."""
     graph = helper.make_graph(
         nodes,
@@ -72,7 +77,9 @@ def moved(move: Move, plane: Plane) -> tuple[Plane, ...]:
         return (plane,)
     last = max(move.consts, default=0)
     names = tuple(f"i{at}" if at == 0 or at in move.consts else "" for at in range(last + 1))
-    op = Op("op", move.type, "", names, tuple(f"o{at}" for at in range(move.outputs)), _attributes(move), version=VERSION)
+    op = Op(
+        "op", move.type, "", names, tuple(f"o{at}" for at in range(move.outputs)), _attributes(move), version=VERSION
+    )
     site = Site(
         op,
         (plane.shape, *(move.consts[at].shape if at in move.consts else None for at in range(1, last + 1))),
@@ -83,7 +90,9 @@ def moved(move: Move, plane: Plane) -> tuple[Plane, ...]:
 
 
 def _attributes(move: Move) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in move.attributes.items()}
+    return {
+        name: tuple(value) if isinstance(value, (list, tuple)) else value for name, value in move.attributes.items()
+    }
 
 
 @pytest.mark.parametrize("kind", MOVES)
@@ -173,7 +182,13 @@ def test_a_compressed_plane_reshapes_as_the_array_it_stands_for(data: st.DataObj
     assert np.array_equal(planes.tighten(plane).full(), plane.full())
 
 
-def carried(full: np.ndarray, operand: list[tuple[str, ...]], result: list[tuple[str, ...]], sizes: dict[str, int], mixed: set[str]) -> np.ndarray:
+def carried(
+    full: np.ndarray,
+    operand: list[tuple[str, ...]],
+    result: list[tuple[str, ...]],
+    sizes: dict[str, int],
+    mixed: set[str],
+) -> np.ndarray:
     """What arrives, place by place: the one number found at all places of the operand with these indices, or MIXED."""
     names = list(dict.fromkeys(name for axis in operand for name in axis))
     kept = [name for axis in result for name in axis]
@@ -249,7 +264,12 @@ def runs(draw: Any) -> list[int]:
     return numbers
 
 
-SOURCES = (Source("input", "x", 0, 13), Source("layer", "fc", 13, 20), Source("lookup", "words", 33, 1), Source("layer", "out", 34, 26))
+SOURCES = (
+    Source("input", "x", 0, 13),
+    Source("layer", "fc", 13, 20),
+    Source("lookup", "words", 33, 1),
+    Source("layer", "out", 34, 26),
+)
 
 
 @settings(MANY, max_examples=300)
@@ -304,10 +324,16 @@ def test_a_chain_between_two_layers_is_followed_to_the_element(data: st.DataObje
             assert claim.neurons == wanted
 
 
-def _between(nodes: list[onnx.NodeProto], stored: dict[str, np.ndarray], name: str, width: int, into: int) -> graphneurons.ModelGraph:
+def _between(
+    nodes: list[onnx.NodeProto], stored: dict[str, np.ndarray], name: str, width: int, into: int
+) -> graphneurons.ModelGraph:
     weights = {"first": np.ones((5, width), np.float32), "last": np.ones((into, 2), np.float32)}
     body = helper.make_graph(
-        [helper.make_node("MatMul", ["in", "first"], ["x"], name="one"), *nodes, helper.make_node("MatMul", [name, "last"], ["out"], name="two")],
+        [
+            helper.make_node("MatMul", ["in", "first"], ["x"], name="one"),
+            *nodes,
+            helper.make_node("MatMul", [name, "last"], ["out"], name="two"),
+        ],
         "between",
         [helper.make_tensor_value_info("in", TensorProto.FLOAT, [2, 3, 5])],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
@@ -354,7 +380,9 @@ def test_a_residual_stream_costs_what_its_blocks_cost() -> None:
         segments = sum(len(wiring.segments(item.neurons)) for items in wiring.synapses.values() for item in items)
         members = [member for junction in wiring.junctions for member in junction.members]
         segments += sum(len(wiring.segments(member)) for member in members)
-        counts.append(np.array([len(wiring.sources), len(wiring.junctions), len(members), segments, sum(m.size for m in members)]))
+        counts.append(
+            np.array([len(wiring.sources), len(wiring.junctions), len(members), segments, sum(m.size for m in members)])
+        )
     small, middle, large = counts
     assert (large - middle == 2 * (middle - small)).all()
     assert small[1] == 24
