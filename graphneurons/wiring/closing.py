@@ -45,8 +45,8 @@ def components(count: int, one: Integers, other: Integers) -> Integers:
 @dataclass(frozen=True, slots=True)
 class Closed:
     """``label``: slot -> the class of slots it is always cut with; ``codes``: class -> number of the reason why it
-    cannot be cut, or `CUTTABLE`; ``traits``: class -> how it is read, told as a number; ``gridded``: class -> whether it
-    is part of a product."""
+    cannot be cut, or `CUTTABLE`; ``traits``: class -> how it is read, as a number; ``gridded``: class -> whether it is
+    part of a product."""
 
     label: Integers
     codes: Integers

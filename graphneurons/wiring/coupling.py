@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from graphneurons.axes import planes
@@ -196,10 +197,23 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
     if op.type in ("Trilu", "triu", "tril"):
         for found in made[-2:]:
             walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r} keeps a triangle"))
-    _ignored(walk, op, marked, {}, {})
+    _unread(walk, op, marked, made)
     for name in op.outputs:
         if name:
             walk.put(name, made)
+
+
+def _unread(walk: Coupling, op: Op, names: Sequence[str], made: Sequence[Slots]) -> None:
+    """Operands that an elementwise rule says nothing of: where one holds more than a number, it may lie along any axis
+    (the scales of blocks of uneven length)."""
+    for name in names:
+        shape = walk.resolution.shapes.get(name)
+        if shape is not None and prod(shape) <= 1:
+            continue
+        if walk.state(name) is not None:
+            walk.fix(name, f"{op.qualified} {op.name!r}: read in a way that is not followed")
+        for found in made:
+            walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r}: may lie along {name!r}"))
 
 
 def _ignored(walk: Coupling, op: Op, names: Sequence[str], env: Mapping[str, Slots], sizes: Mapping[str, int]) -> None:

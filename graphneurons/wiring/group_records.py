@@ -34,7 +34,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class MemberUse:
-    """Where a stored axis is used: ``of`` is the id of a layer, lookup or modulator, ``role`` what the axis is there."""
+    """Where a stored axis is used: ``of``: the id of a layer, lookup or modulator; ``role``: what the axis is there."""
 
     of: str
     role: PartPlayed

@@ -71,7 +71,7 @@ def relay(walk: Coupling, op: Op) -> None:
 
 
 def _hold_left_out(walk: Coupling, op: Op, slots: Sequence[Slots], landed: Sequence[Plane]) -> None:
-    """Parts of a stored tensor that no result holds are for other sizes of the inputs (rows of a table of positions)."""
+    """Parts of a stored tensor that no result holds are for other sizes of the inputs (rows of a position table)."""
     if op.output not in walk.resolution.constants or len(slots) > 1 or isinstance(slots[0], int):
         return
     left = np.ones(slots[0].size, dtype=bool)
