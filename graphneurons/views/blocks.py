@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
@@ -12,9 +13,9 @@ import numpy.typing as npt
 
 from graphneurons.analysis import Axis, WeightUse
 from graphneurons.errors import DataError
-from graphneurons.graph import ModelGraph
+from graphneurons.graph import ModelGraph, Op
 from graphneurons.load.ranges import read_range
-from graphneurons.views.quantized import Quantization, quantization_of
+from graphneurons.views.quantized import Packed, Restoring, packed_of, restoring
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -59,11 +60,15 @@ class Laid:
     neurons: int
     synapses: int
     taps: tuple[int, ...]
-    quantization: Quantization | None
+    restoring: Restoring | None = None
+    packed: Packed | None = None
 
 
-def laid_out(use: WeightUse, graph: ModelGraph) -> Laid:
-    """The layout of ``use``. Raises `DataError` for packed weights, whose stored axes are not the labelled ones."""
+def laid_out(use: WeightUse, op: Op, graph: ModelGraph) -> Laid:
+    """The layout of ``use`` at ``op``. Raises `DataError` for formats that are not unpacked."""
+    packed = packed_of(use, op, graph)
+    if packed is not None:
+        return _packed(use, packed)
     if use.weight.dtype in ("string", "complex64", "complex128"):
         raise DataError(f"values of type {use.weight.dtype} cannot be drawn", where=use.weight.name)
     parts = use.part or tuple((0, size) for size in use.weight.shape)
@@ -94,7 +99,13 @@ def laid_out(use: WeightUse, graph: ModelGraph) -> Laid:
         strips.append(_strip(axis, stored, first, [steps[at + i] for i in range(len(axis.factors))]))
         at += len(axis.factors)
     taps = tuple(factors[i].size for i in inside if _TAP.fullmatch(factors[i].name))
-    return Laid(use, tuple(strips), neurons, synapses, taps, quantization_of(use, graph))
+    return Laid(use, tuple(strips), neurons, synapses, taps, restoring(use, op, graph))
+
+
+def _packed(use: WeightUse, packed: Packed) -> Laid:
+    rows, columns = (np.arange(size, dtype=np.int64) for size in (packed.rows, packed.columns))
+    strips = (Strip(rows.size, 0, rows, np.zeros_like(rows)), Strip(columns.size, 0, np.zeros_like(columns), columns))
+    return Laid(use, strips, packed.rows, packed.columns, (), packed=packed)
 
 
 def _strip(axis: Axis, stored: int, first: int, steps: list[tuple[int, int]]) -> Strip:
@@ -119,11 +130,12 @@ def blocks(laid: Laid, neurons: Integers | None = None, synapses: Integers | Non
     keep = _wanted(strips, neurons, synapses)
     for start, stop in _runs(keep, rows):
         first = strips[0].first + start
-        flat = read_range(laid.use.weight, first * inner, (first + stop - start) * inner)
+        read = laid.packed.numbers if laid.packed is not None else partial(read_range, laid.use.weight)
+        flat = read(first * inner, (first + stop - start) * inner)
         values = flat.astype(np.float32).reshape(stop - start, *(strip.stored for strip in strips[1:]))
         values = values[(slice(None), *(slice(s.first, s.first + s.size) for s in strips[1:]))]
-        if laid.quantization is not None:
-            values = laid.quantization.restored(values, strips[0].first + start, [s.first for s in strips[1:]])
+        if laid.restoring is not None:
+            values = laid.restoring.restored(values, (first, *(strip.first for strip in strips[1:])))
         head = Strip(strips[0].stored, first, strips[0].neurons[start:stop], strips[0].synapses[start:stop])
         yield from _matrices((head, *strips[1:]), values)
 

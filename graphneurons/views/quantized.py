@@ -1,4 +1,4 @@
-"""Stored integers as the numbers they stand for, where a DequantizeLinear says so."""
+"""Stored integers as the numbers they stand for: what `graphneurons.health` knows of scales, for blocks of a weight."""
 
 from __future__ import annotations
 
@@ -9,58 +9,70 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import WeightUse
-from graphneurons.graph import ModelGraph
-from graphneurons.load.reading import read
+from graphneurons.errors import DataError
+from graphneurons.graph import ModelGraph, Op
+from graphneurons.health.fetching import Files
+from graphneurons.health.nbits import Blocks
+from graphneurons.health.numbering import UnnumberedError
+from graphneurons.health.quantizing import Quantization, quantization_of
 
-LARGEST_SCALE = 1 << 24
+Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
-    """``(stored - zero) * scale``; ``scale`` and ``zero`` have the rank of the weight, and an axis of theirs is 1 where
-    they do not change along it, or shorter by ``block`` where one entry serves a block of positions."""
+@dataclass(frozen=True)
+class Restoring:
+    """``(stored - zero) * scale``, by position along every stored axis."""
 
-    scale: npt.NDArray[np.float32]
-    zero: npt.NDArray[np.float32]
-    block: int
+    quantization: Quantization
 
-    def restored(self, stored: npt.NDArray[np.float32], first: int, rest: Sequence[int]) -> npt.NDArray[np.float32]:
-        """A piece of the weight that starts at position ``first`` of axis 0 and at ``rest`` of the others."""
-        scale, zero = self.scale, self.zero
-        for axis, (start, size) in enumerate(zip((first, *rest), stored.shape, strict=True)):
-            if scale.shape[axis] == 1:
+    def restored(self, stored: Floats, starts: Sequence[int]) -> Floats:
+        """A piece of the weight that starts at position ``starts`` of its axes."""
+        for values, change in ((self.quantization.zero, np.subtract), (self.quantization.scale, np.multiply)):
+            if values is None:
                 continue
-            at = np.arange(start, start + size) // (self.block or 1)
-            scale = scale.take(at, axis)
-            zero = zero.take(at, axis) if zero.shape[axis] != 1 else zero
-        restored: npt.NDArray[np.float32] = (stored - zero) * scale
-        return restored
+            spread = values
+            for axis, (start, size) in enumerate(zip(starts, stored.shape, strict=True)):
+                if values.shape[axis] != 1:
+                    spread = spread.take(np.arange(start, start + size) // self.quantization.blocks[axis], axis)
+            stored = change(stored, spread)
+        return stored
 
 
-def quantization_of(use: WeightUse, graph: ModelGraph) -> Quantization | None:
-    """How to restore ``use``'s weight, or None where it holds numbers as they are (or nobody says)."""
-    for op in graph.consumers.get(use.weight.name, ()):
-        if op.type != "DequantizeLinear" or op.inputs[0] != use.weight.name:
-            continue
-        scale = graph.weights.get(op.inputs[1])
-        zero = graph.weights.get(op.inputs[2]) if len(op.inputs) > 2 else None
-        if scale is None or scale.elements > LARGEST_SCALE:
-            return None
-        axis, block = op.attributes.get("axis", 1), op.attributes.get("block_size", 0)
-        if not isinstance(axis, int) or not isinstance(block, int):
-            return None
-        rank = len(use.weight.shape)
-        scales = _spread(read(scale).astype(np.float32), rank, axis % max(rank, 1))
-        zeros = _spread(read(zero).astype(np.float32), rank, axis % max(rank, 1)) if zero is not None else None
-        if scales is None:
-            return None
-        return Quantization(scales, zeros if zeros is not None else np.zeros((1,) * rank, np.float32), block)
-    return None
+@dataclass(frozen=True)
+class Packed:
+    """A matrix (``rows``, ``columns``) of 2-, 4- or 8-bit numbers in blocks (MatMulNBits)."""
+
+    use: WeightUse
+    op: Op
+    graph: ModelGraph
+    rows: int
+    columns: int
+
+    def numbers(self, start: int, stop: int) -> Floats:
+        """Numbers ``[start, stop)`` in row-major order."""
+        with Files() as files:
+            found: Floats = Blocks(self.use, self.op, self.graph, files).numbers(start, stop).astype(np.float32)
+        return found
 
 
-def _spread(values: npt.NDArray[np.float32], rank: int, axis: int) -> npt.NDArray[np.float32] | None:
-    if values.size == 1:
-        return values.reshape((1,) * rank)
-    if values.ndim == 1:
-        return values.reshape((1,) * axis + (-1,) + (1,) * (rank - axis - 1))
-    return values if values.ndim == rank else None
+def packed_of(use: WeightUse, op: Op, graph: ModelGraph) -> Packed | None:
+    """The matrix that ``use`` packs, or None where its stored axes are the labelled ones. Raises `DataError` for
+    formats that are not unpacked."""
+    if op.type != "MatMulNBits":
+        return None
+    try:
+        with Files() as files:
+            blocks = Blocks(use, op, graph, files)
+    except UnnumberedError as why:
+        raise DataError(f"it cannot be unpacked: {why}", where=use.weight.name) from None
+    return Packed(use, op, graph, blocks.rows, blocks.columns)
+
+
+def restoring(use: WeightUse, op: Op, graph: ModelGraph) -> Restoring | None:
+    """How to restore ``use``'s weight, or None where it holds numbers as they are. Where only the zero point is told,
+    numbers are in steps. Raises `DataError` where it can be told that it is quantized, but not how."""
+    try:
+        found = quantization_of(use, op, graph)
+    except UnnumberedError as why:
+        raise DataError(f"its integers cannot be restored: {why}", where=use.weight.name) from None
+    return None if found is None or (found.scale is None and found.zero is None) else Restoring(found)

@@ -87,7 +87,8 @@ class Values:
 
 def values_of(analysis: Analysis, layer: Layer) -> Values:
     """The weights of ``layer``. Raises `DataError` where they cannot be read (absent data, packed formats)."""
-    laid = tuple(laid_out(use, analysis.graph) for use in layer.weights)
+    op = analysis.graph.producer[layer.op.output]
+    laid = tuple(laid_out(use, op, analysis.graph) for use in layer.weights)
     if not laid:
         raise DataError("this layer has no stored weights to draw", file=analysis.model.path, where=layer.id)
     offsets = [0]

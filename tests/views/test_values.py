@@ -12,6 +12,7 @@ from onnx import numpy_helper
 import graphneurons
 import graphneurons.views.blocks
 from docs.draw import FIXTURES
+from fixtures.builders import Graph
 from graphneurons.errors import DataError
 from graphneurons.views.values import Values, values_of
 
@@ -102,3 +103,37 @@ def test_data_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"keys\.weight: the data file cannot be opened .*put it back"):
         values_of(analysis, analysis.layer("keys")).rows([0])
     assert "keys" in graphneurons.render(analysis).dot
+
+
+def made(graph: Graph, inputs: int, outputs: int, folder: Path) -> Values:
+    model = graph.model({"x": ("batch", inputs)}, "y", ("batch", outputs))
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    path = folder / "quantized.onnx"
+    path.write_bytes(model.SerializeToString())
+    analysis = graphneurons.analyze(path)
+    return values_of(analysis, analysis.layers[0])
+
+
+def test_four_bit_weights_are_unpacked(tmp_path: Path) -> None:
+    graph, random = Graph("nbits"), np.random.default_rng(5)
+    numbers = random.integers(0, 16, (3, 2, 16), dtype=np.uint8)
+    scales = random.random((3, 2), dtype=np.float32) + 0.1
+    graph.constant("packed", numbers[..., ::2] | (numbers[..., 1::2] << 4))
+    graph.constant("scales", scales.reshape(-1))
+    graph.op("MatMulNBits", "y", "x", "packed", "scales", domain="com.microsoft", K=32, N=3, bits=4, block_size=16)
+    wanted = ((numbers.astype(np.float32) - 8) * scales[..., None]).reshape(3, 32)
+    found = made(graph, 32, 3, tmp_path)
+    assert np.allclose(every_row(found), wanted)
+    assert np.allclose(found.columns([31, 4]), wanted[:, [31, 4]])
+
+
+def test_zero_points_of_an_op_are_taken_off(tmp_path: Path) -> None:
+    graph = Graph("integers")
+    numbers = np.random.default_rng(6).integers(0, 256, (4, 3), dtype=np.uint8)
+    zeros = np.array([128, 7, 200], np.uint8)
+    graph.constant("weight", numbers)
+    graph.constant("zeros", zeros)
+    graph.constant("x_zero", np.array(3, np.uint8))
+    graph.op("DynamicQuantizeLinear", "q", "x", outputs=("q_scale", "q_zero"))
+    graph.op("MatMulInteger", "y", "q", "weight", "q_zero", "zeros")
+    assert np.array_equal(every_row(made(graph, 4, 3, tmp_path)), (numbers.astype(np.float32) - zeros).T)
