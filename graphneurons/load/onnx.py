@@ -20,6 +20,7 @@ from graphneurons.load.nodes import normal_domain
 from graphneurons.load.notices import Notices
 from graphneurons.load.order import first_unsorted, topological
 from graphneurons.load.paths import open_model
+from graphneurons.load.sequences import with_slices
 from graphneurons.load.sniff import looks_like, message_like
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.values import value_of
@@ -133,7 +134,7 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
             notices.add("input-without-type", value.name, "the file does not say what this input is")
     if not flat.ops and not outputs:
         notices.add("empty-graph", "", "the graph has no ops and no outputs")
-    found = with_coefficients(flat.ops, flat.weights)
+    found = with_slices(with_coefficients(flat.ops, flat.weights), flat.weights)
     ops = _sorted(found, [*flat.weights, *(value.name for value in inputs)], path, notices)
     externals.report_overlaps()
     info = ModelInfo(
