@@ -34,7 +34,6 @@ LOOKS = {
     "an XML file .OpenVINO": b'<?xml version="1.0"?><net name="m"></net>',
     "a zip archive; unpack it": zipped("readme.txt"),
     r"a PyTorch checkpoint or TorchScript archive \(.pt\); export": zipped("archive/data.pkl"),
-    r"a PyTorch exported program \(.pt2\); export": zipped("m/models/model.json"),
     "a Keras archive": zipped("metadata.json", "config.json"),
     "a NumPy archive": zipped("w.npy"),
     "an ELF program": b"\x7fELF\x02\x01\x01" + bytes(100),
@@ -56,6 +55,13 @@ LOOKS = {
     "a protobuf of another kind": b"\x08\x01" + chunk(2, b"meta graph"),
     "a protobuf message, but it holds no graph": chunk(100, b"abc"),
 }
+
+
+def test_an_exported_program_is_read_as_one_whatever_it_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(zipped("m/models/model.json"))
+    with pytest.raises(LoadError, match=r"model.onnx: models/model.json: not JSON .*; export it again"):
+        load(path)
 
 
 @pytest.mark.parametrize("says", LOOKS)
