@@ -84,14 +84,22 @@ def measure(
 
 
 def _small(
-    x: Numbers, neurons: Side, channels: Side, tiny: float, scratch: Numbers, mask: Mask
+    x: Numbers, neurons: Side, channels: Side, tiny: float, squares: Numbers, mask: Mask
 ) -> tuple[tuple[Array, Array], Array | None]:
     """Zeros along both sides, and subnormals per neuron."""
     np.equal(x, 0, out=mask)
     zeros = _counted(mask, neurons, channels)
     if not tiny:
         return zeros, None
-    np.less(np.abs(x, out=scratch), x.dtype.type(tiny), out=mask)
+    bound = x.dtype.type(tiny) * x.dtype.type(tiny)
+    if bound:
+        # Of types so narrow that the squares of subnormals are exact.
+        np.less(squares, bound, out=mask)
+    else:
+        np.equal(squares, 0, out=mask)
+        if np.count_nonzero(mask) == int(zeros[0].sum()):
+            return zeros, None
+        np.less(np.abs(x, out=squares), x.dtype.type(tiny), out=mask)
     small = _counts(mask, neurons) - zeros[0]
     return zeros, small if small.any() else None
 

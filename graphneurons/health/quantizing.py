@@ -29,6 +29,14 @@ class Quantization:
     zero: npt.NDArray[np.float32] | None
     blocks: tuple[int, ...]
 
+    def tiny(self, is_integer: bool) -> float:
+        """The magnitude below which restored numbers are subnormal; 0 where there can be none."""
+        if self.scale is None:
+            return 0.0
+        sizes = np.abs(self.scale[self.scale != 0])
+        steps = is_integer and (self.zero is None or bool((self.zero == np.rint(self.zero)).all()))
+        return 0.0 if steps and not (sizes < 2.0**-126).any() else 2.0**-126
+
 
 # Op type -> operand of the weight -> operands of its scale and zero point (None: there is none), and the axis of the
 # operand along which a vector of them runs.
@@ -55,6 +63,8 @@ def quantization_of(use: WeightUse, op: Op, graph: ModelGraph) -> Quantization |
     scale, zero, order, axis, block = found
     scales = _spread(scale, ref, order, axis, block) if scale is not None else None
     zeros = _spread(zero, ref, order, axis, block) if zero is not None else None
+    if zeros is not None and not zeros.any():
+        zeros = None
     if scales is None and zeros is None:
         return Quantization(None, None, (1,) * len(ref.shape))
     blocks = [1] * len(ref.shape)

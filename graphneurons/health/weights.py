@@ -87,7 +87,7 @@ def unpacked(use: WeightUse, op: Op, graph: ModelGraph, digits: list[Digit], see
     quantization = quantization_of(use, op, graph)
     told = quantization is not None and quantization.scale is not None
     units: Units = "stored" if quantization is None else "dequantized" if told else "steps"
-    tiny = 2.0**-126 if told else smallest_normal(ref.dtype)
+    tiny = smallest_normal(ref.dtype) if quantization is None else quantization.tiny(ref.is_integer)
     if getattr(ref.storage, "encoding", "raw") != "raw" and ref.elements > MOST_VARINTS:
         raise UnnumberedError(f"{ref.elements} numbers stored as varints are too many to be read; save it as raw_data")
     summing = _summing(digits, len(ref.shape), tiny, seed)

@@ -163,10 +163,13 @@ def test_defects_at_the_right_neuron(tmp_path: Path) -> None:
 
 
 def test_a_scan_of_a_program_in_memory() -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
+    from graphneurons.load.export import from_exported
+
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.ReLU(), torch.nn.Linear(7, 3)).to(torch.bfloat16)
     program = torch.export.export(model, (torch.zeros(1, 5, dtype=torch.bfloat16),))
-    analysis = graphneurons.analyze(graphneurons.load(program))
+    analysis = graphneurons.analyze(from_exported(program))
     for found, layer, module in zip(scan(analysis).weights, analysis.layers, (model[0], model[2]), strict=True):
         agrees(found, layer.weights[0], module.weight.detach().float().numpy(), 2.0**-126)
