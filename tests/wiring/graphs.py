@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.zoo.exporting import kept, key
+from tests.zoo.exporting import kept
 
 Array = np.ndarray
 Nodes = Sequence[onnx.NodeProto]
@@ -391,7 +391,8 @@ GRAPHS: dict[str, Graph] = {
 }  # fmt: skip
 
 
-def written(name: str) -> Path:
-    """The file of the graph ``name``."""
-    write: Callable[[Path], None] = lambda path: onnx.save(GRAPHS[name].model(), str(path))  # noqa: E731
-    return kept(f"graph_{name}", key(inspect.getmodule(written)), write)  # type: ignore[arg-type]
+def written(name: str, graph: Graph | None = None) -> Path:
+    """The file of the graph ``name``: one of `GRAPHS`, or ``graph``."""
+    model = (graph or GRAPHS[name]).model()
+    made_by = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()[:12]
+    return kept(f"{name}.{made_by}", "graphs", lambda path: onnx.save(model, str(path)))

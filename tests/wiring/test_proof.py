@@ -7,6 +7,7 @@ import pytest
 
 from tests.wiring import graphs, models
 from tests.wiring.cases import QUANTIZED, SLOW_CASES, SPECIAL, UNRUNNABLE, ZOO_CASES
+from tests.wiring.fused import FUSED
 from tests.wiring.judging import Verdict, judge
 from tests.zoo.architectures import ZOO
 from tests.zoo.exporting import How, export
@@ -39,6 +40,11 @@ def test_models_with_something_special_on_the_way(name: str, how: How) -> None:
 @pytest.mark.parametrize("name", graphs.GRAPHS)
 def test_graphs_written_by_hand(name: str) -> None:
     prove(judge(graphs.written(name), graphs.GRAPHS[name].inputs()))
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_ops_with_layers_inside(name: str) -> None:
+    prove(judge(graphs.written(name, FUSED[name]), FUSED[name].inputs()))
 
 
 @pytest.mark.parametrize(("name", "how", "scheme"), UNRUNNABLE)
