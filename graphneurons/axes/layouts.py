@@ -12,11 +12,8 @@ from math import prod
 
 import numpy as np
 
-from graphneurons.axes import aten_indexing, aten_joining, aten_layouts, planes, sequence_layouts
-from graphneurons.axes.moving import Layout, Payload, overwritten
-from graphneurons.axes.moving import first as _first
-from graphneurons.axes.moving import in_range as _indices_in
-from graphneurons.axes.moving import positions as _flat
+from graphneurons.axes import aten_indexing, aten_joining, aten_layouts, indexing_layouts, planes, sequence_layouts
+from graphneurons.axes.moving import Layout, Payload, first
 from graphneurons.axes.planes import Integers, Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
 
@@ -56,7 +53,7 @@ def target_shape(old: Shape, wanted: Sequence[int], keep_zero: bool) -> Shape:
 
 
 def _reshape(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     wanted = site.numbers("shape") if not site.has(1) else _known(site, 1, "shape")
     if wanted is None:
         raise NoRule("its shape is given neither as attribute nor as operand")
@@ -64,7 +61,7 @@ def _reshape(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 
 def _transpose(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape)
     order = site.numbers("perm") or tuple(reversed(range(rank)))
     if sorted(order) != list(range(rank)):
@@ -73,7 +70,7 @@ def _transpose(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
 
 
 def _squeeze(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     axes = _axes(site, len(plane.shape))
     if axes is None:
         axes = tuple(axis for axis, size in enumerate(plane.shape) if size == 1)
@@ -83,7 +80,7 @@ def _squeeze(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 
 def _unsqueeze(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     numbers = site.numbers("axes")
     if numbers is None:
         numbers = _known(site, 1, "axes")
@@ -96,7 +93,7 @@ def _unsqueeze(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...
 
 
 def _flatten(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape)
     axis = site.number("axis", 1)
     if not -rank <= axis <= rank:
@@ -106,7 +103,7 @@ def _flatten(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 
 def _expand(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     return (planes.broadcast(plane, broadcast_shapes([plane.shape, _known(site, 1, "shape")])),)
 
 
@@ -125,7 +122,7 @@ def broadcast_shapes(shapes: Sequence[Shape]) -> Shape:
 
 
 def _slice(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape)
     if site.has(1):
         starts, ends = _known(site, 1, "starts"), _known(site, 2, "ends")
@@ -165,7 +162,7 @@ def split_sizes(site: Site, size: int) -> tuple[int, ...]:
 
 
 def _split(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     axis = site.axis(site.number("axis", 0), len(plane.shape))
     pieces, start = [], 0
     for size in split_sizes(site, plane.shape[axis]):
@@ -193,7 +190,7 @@ def _concat(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 
 def _pad(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape)
     amounts = site.numbers("pads") or site.numbers("paddings") or _known(site, 1, "pads")
     axes = _axes(site, rank, "axes", 3) if site.has(3) else None
@@ -227,7 +224,7 @@ def _reflected(mode: str, size: int, before: int, after: int) -> Integers:
 
 
 def _tile(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     repeats = _known(site, 1, "repeats")
     if site.has(2):
         axis = site.axis(_known(site, 2, "axis")[0], len(plane.shape))
@@ -253,7 +250,7 @@ def _blocks(site: Site, plane: Plane) -> tuple[int, int, int, int, int]:
 
 
 def _depth_to_space(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    n, c, h, w, b = _blocks(site, plane := _first(given))
+    n, c, h, w, b = _blocks(site, plane := first(given))
     if c % (b * b):
         raise NoRule(f"{c} channels do not divide by blocksize {b} squared")
     inner = c // (b * b)
@@ -265,103 +262,15 @@ def _depth_to_space(site: Site, given: Payload, fill: int | None) -> tuple[Plane
 
 
 def _space_to_depth(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    n, c, h, w, b = _blocks(site, plane := _first(given))
+    n, c, h, w, b = _blocks(site, plane := first(given))
     if h % b or w % b:
         raise NoRule(f"{h} x {w} does not divide by blocksize {b}")
     apart = planes.transpose(planes.reshape(plane, (n, c, h // b, b, w // b, b)), (0, 3, 5, 1, 2, 4))
     return (planes.reshape(apart, (n, b * b * c, h // b, w // b)),)
 
 
-def _indices(site: Site, index: int, size: int) -> Integers:
-    value = site.value(index)
-    if value is None or value.dtype.kind not in "iu":
-        raise NoRule(f"its indices (operand {index}) are computed while the model runs, or are no integers")
-    return _indices_in(value.astype(np.int64), size)
-
-
-def _gather(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
-    axis = site.axis(site.number("axis", 0), len(plane.shape))
-    return (planes.take(plane, _indices(site, 1, plane.shape[axis]), axis),)
-
-
-def _gather_elements(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
-    axis = site.axis(site.number("axis", 0), len(plane.shape))
-    found = _indices(site, 1, plane.shape[axis])
-    if found.ndim != len(plane.shape) or any(
-        a > b for i, (a, b) in enumerate(zip(found.shape, plane.shape, strict=True)) if i != axis
-    ):
-        raise NoRule(f"indices of shape {list(found.shape)} do not fit {list(plane.shape)}")
-    region = _flat(plane.shape)[tuple(slice(0, n) if i != axis else slice(None) for i, n in enumerate(found.shape))]
-    return (planes.gather_flat(plane, np.take_along_axis(region, found, axis).reshape(-1), found.shape),)
-
-
-def _gather_nd(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
-    value = site.value(1)
-    batch = site.number("batch_dims", 0)
-    if value is None:
-        raise NoRule("its indices (operand 1) are computed while the model runs")
-    depth = value.shape[-1] if value.ndim else 0
-    if batch or not 1 <= depth <= len(plane.shape):
-        raise NoRule(f"indices of shape {list(value.shape)} with batch_dims {batch} are not followed")
-    found = tuple(_indices_in(value[..., axis].astype(np.int64), plane.shape[axis]) for axis in range(depth))
-    if depth == 1:
-        return (planes.take(plane, found[0], 0),)
-    flat = _flat(plane.shape)[found]
-    return (planes.gather_flat(plane, flat.reshape(-1), flat.shape),)
-
-
-def _overwrite(site: Site, given: Payload, flat: Integers) -> tuple[Plane, ...]:
-    """``given[0]`` with ``given[2]`` written at the flat places; a None among them is what does not matter."""
-    shape, update_shape = site.shape(0), site.shape(2)
-    if shape is None or update_shape is None or flat.shape != update_shape:
-        raise NoRule("the shapes of its data and updates are not known or do not fit")
-    return (overwritten(given[0], given[2] if len(given) > 2 else None, shape, flat),)
-
-
-def _scatter_elements(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shape = site.shape(0)
-    if shape is None:
-        raise NoRule("the shape of its data is not known")
-    if site.text("reduction", "none") != "none":
-        raise NoRule("it adds up where it scatters")
-    axis = site.axis(site.number("axis", 0), len(shape))
-    found = _indices(site, 1, shape[axis])
-    if found.ndim != len(shape) or any(a > b for a, b in zip(found.shape, shape, strict=True)):
-        raise NoRule(f"indices of shape {list(found.shape)} do not fit {list(shape)}")
-    region = _flat(shape)[tuple(slice(0, n) if i != axis else slice(None) for i, n in enumerate(found.shape))]
-    return _overwrite(site, given, np.take_along_axis(region, found, axis))
-
-
-def _scatter_nd(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    shape, value = site.shape(0), site.value(1)
-    if shape is None or value is None:
-        raise NoRule("its indices (operand 1) are computed while the model runs")
-    if site.text("reduction", "none") != "none":
-        raise NoRule("it adds up where it scatters")
-    depth = value.shape[-1] if value.ndim else 0
-    if not 1 <= depth <= len(shape):
-        raise NoRule(f"indices of shape {list(value.shape)} do not fit {list(shape)}")
-    found = tuple(_indices_in(value[..., axis].astype(np.int64), shape[axis]) for axis in range(depth))
-    return _overwrite(site, given, _flat(shape)[found])
-
-
-def _compress(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
-    kept = np.flatnonzero(np.array(_known(site, 1, "condition"), dtype=bool))
-    if "axis" not in site.op.attributes:
-        plane, axis = planes.reshape(plane, (prod(plane.shape),)), 0
-    else:
-        axis = site.axis(site.number("axis", 0), len(plane.shape))
-    if kept.size and int(kept.max()) >= plane.shape[axis]:
-        raise NoRule("its condition is longer than the axis it picks from")
-    return (planes.take(plane, kept, axis),)
-
-
 def _center_crop_pad(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape)
     wanted = _known(site, 1, "shape")
     axes = tuple(site.axis(axis, rank) for axis in site.numbers("axes") or range(rank))
@@ -375,14 +284,14 @@ def _center_crop_pad(site: Site, given: Payload, fill: int | None) -> tuple[Plan
 
 
 def _along_time(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     if plane.varies(site.axis(site.number("time_axis", 0), len(plane.shape))):
         raise NoRule("it reverses an axis that neurons lie along, by lengths only the running model knows")
     return (plane,)
 
 
 def _stack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     rank = len(plane.shape) + 1
     axis = site.axis(site.number("axis", 0), rank)
     size = site.number("size", 1)
@@ -391,7 +300,7 @@ def _stack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
 
 
 def _unstack(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
-    plane = _first(given)
+    plane = first(given)
     axis = site.axis(site.number("axis", 0), len(plane.shape))
     if plane.varies(axis):
         raise NoRule("every iteration takes another neuron of the axis it loops over")
@@ -423,19 +332,13 @@ LAYOUTS: Mapping[str, Layout] = {
     "Tile": _tile,
     "DepthToSpace": _depth_to_space,
     "SpaceToDepth": _space_to_depth,
-    "Gather": _gather,
-    "GatherElements": _gather_elements,
-    "GatherND": _gather_nd,
-    "Scatter": _scatter_elements,
-    "ScatterElements": _scatter_elements,
-    "ScatterND": _scatter_nd,
-    "Compress": _compress,
     "CenterCropPad": _center_crop_pad,
     "ReverseSequence": _along_time,
     "Stack": _stack,
     "Unstack": _unstack,
     "QLinearConcat": _concat_quantized,
-    **sequence_layouts.SEQUENCES,
+    **indexing_layouts.LAYOUTS,
+    **sequence_layouts.LAYOUTS,
     **aten_layouts.LAYOUTS,
     **aten_joining.LAYOUTS,
     **aten_indexing.LAYOUTS,
@@ -444,10 +347,8 @@ LAYOUTS: Mapping[str, Layout] = {
 
 PAYLOADS: Mapping[str, tuple[int, ...] | None] = {
     "Concat": None,
-    "Scatter": (0, 2),
-    "ScatterElements": (0, 2),
-    "ScatterND": (0, 2),
     "QLinearConcat": None,
+    **indexing_layouts.PAYLOADS,
     **sequence_layouts.PAYLOADS,
     **aten_layouts.PAYLOADS,
     **aten_joining.PAYLOADS,

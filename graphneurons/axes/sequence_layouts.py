@@ -5,13 +5,12 @@ All elements must have one shape, as the pieces of a split of attention heads ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from graphneurons.axes import planes
+from graphneurons.axes.moving import Layout, Payload
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.rules.site import NoRule, Site
-
-Payload = Sequence["Plane | None"]
 
 
 def _position(site: Site, index: int, size: int) -> int:
@@ -84,7 +83,7 @@ def _insert(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     return (planes.join([before, single, after], [at, 1, shape[0] - at], 0),)
 
 
-SEQUENCES: Mapping[str, Callable[[Site, Payload, int | None], tuple[Plane, ...]]] = {
+LAYOUTS: Mapping[str, Layout] = {
     "SequenceConstruct": _construct,
     "SplitToSequence": _split,
     "SequenceAt": _at,
