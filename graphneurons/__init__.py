@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis, Axis, Factor, Layer, Lookup, Modulator, Totals, Unlabelled, WeightUse
     from graphneurons.analyzing import analyze
+    from graphneurons.checks.running import check
     from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
     from graphneurons.exporting import export_onnx
     from graphneurons.graph import ModelGraph, Op, WeightRef
@@ -44,6 +45,7 @@ __all__ = [
     "WeightUse",
     "__version__",
     "analyze",
+    "check",
     "export_onnx",
     "load",
     "match",
@@ -53,6 +55,7 @@ __all__ = [
 
 _HOMES = {
     "analyze": "analyzing",
+    "check": "checks.running",
     "export_onnx": "exporting",
     "load": "load",
     "match": "matching",

@@ -8,6 +8,8 @@ import click
 
 COMMANDS = {
     "analyze": "graphneurons.cli.analyze",
+    "check": "graphneurons.cli.check",
+    "explain": "graphneurons.cli.explain",
     "health": "graphneurons.cli.health",
     "match": "graphneurons.cli.match",
     "render": "graphneurons.cli.render",

@@ -18,7 +18,7 @@ def complain(message: str, kind: str = "error") -> None:
 
 def report(error: Exception, file: str) -> None:
     """The line for ``error``, met while working on ``file``; with ``GRAPHNEURONS_DEBUG=1`` also the traceback."""
-    complain(_said(error, file))
+    complain(said(error, file))
     if os.environ.get("GRAPHNEURONS_DEBUG") == "1":
         import traceback
 
@@ -26,7 +26,8 @@ def report(error: Exception, file: str) -> None:
         sys.stderr.write("".join(f"  {neutral(printable(text, 1000))}\n" for text in shown.splitlines()))
 
 
-def _said(error: Exception, file: str) -> str:
+def said(error: Exception, file: str) -> str:
+    """``error`` in one line that begins with the file."""
     if isinstance(error, GraphNeuronsError):
         return str(error) if error.file or not file else f"{printable(file, 1000)}: {error}"
     if isinstance(error, OSError):

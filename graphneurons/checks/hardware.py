@@ -1,0 +1,190 @@
+"""GN4: what the hardware and the budget ask for. Nothing is asked unless the policy says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from graphneurons.analysis import Layer, WeightUse
+from graphneurons.checks.base import Check, Found, Limits, Subject, check
+from graphneurons.checks.numbers import listed, some
+from graphneurons.load.reading import read
+
+_MOST_READ = 1 << 27
+
+
+@check("GN401", "neurons-not-aligned", "warning")
+def alignment(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """Neurons that do not fill the hardware's tiles.
+
+    Reports layers whose number of neurons is no multiple of `alignment` in the policy's `[hardware]`. The last layer
+    (whose size is the number of classes) can be left out with `per-layer-ignores`.
+
+    Why: Matrix units work on tiles of 8, 16 or 64: the rest of the last tile is computed for nothing, or the slow
+    kernel is taken.
+    Example: 1001 neurons with `alignment = 8`.
+    Fix: Choose a multiple when the model is designed or pruned, or pad with zero neurons.
+    """
+    size = subject.policy.alignment
+    for layer in subject.analysis.layers if size else ():
+        if layer.neurons % (size or 1) and layer.tied_to is None:
+            yield Found(
+                f"{layer.neurons:,} neurons are no multiple of {size}",
+                layer.id,
+                evidence={"neurons": layer.neurons, "alignment": size},
+            )
+
+
+@check("GN402", "not-divisible", "error")
+def tensor_parallel(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """Neurons or heads that cannot be shared out among devices.
+
+    Reports coupled groups (heads, where attention works by heads; neurons elsewhere) of linear layers whose size is not
+    divisible by `tensor-parallel` in the policy's `[hardware]`.
+
+    Why: Tensor parallel runtimes give every device as many; they refuse the model or pad it.
+    Example: 12 heads on 8 devices.
+    Fix: Choose a degree that divides them, or change the number of heads.
+    """
+    degree = subject.policy.tensor_parallel
+    if not degree:
+        return
+    linear = {layer.id for layer in subject.analysis.layers if layer.kind in ("linear", "attention", "experts")}
+    for group in subject.analysis.groups:
+        members = [
+            use.of for member in group.members for use in member.uses if use.of in linear and use.role == "neuron"
+        ]
+        if not members or group.size % degree == 0 or group.granularity not in ("neuron", "head"):
+            continue
+        if any(other.granularity == "head" for other in subject.analysis.groups if other.id in group.alternatives):
+            continue
+        what = "heads" if group.granularity == "head" else "neurons"
+        yield Found(
+            f"{group.size:,} {what} are not divisible by {degree}",
+            members[0],
+            evidence={"size": group.size, "degree": degree, "layers": list(dict.fromkeys(members))[:20]},
+        )
+
+
+@check("GN403", "sparsity-pattern", "error")
+def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """Weights that do not have the sparsity they should.
+
+    With `sparsity = "2:4"` in the policy's `[hardware]`, reports linear and convolutional layers in which some neuron
+    has more than 2 nonzero among 4 neighbouring synapses: along the synapse axis, the only one along which sparse
+    kernels work. Kernel taps do not count as neighbours.
+
+    Why: Sparse matrix units take the pattern for granted: the file is dense, or was pruned along the neurons.
+    Example: A weight stored (in, out) that was pruned along its last axis.
+    Fix: Prune along the input axis of every layer; leave out layers that stay dense with `per-layer-ignores`.
+    """
+    pattern = subject.policy.sparsity
+    if pattern is None:
+        return
+    n, m = pattern
+    for layer in subject.analysis.layers:
+        if layer.kind not in ("linear", "conv") or layer.tied_to is not None:
+            continue
+        for use in layer.weights:
+            yield from _dense(layer, use, n, m)
+
+
+def _dense(layer: Layer, use: WeightUse, n: int, m: int) -> Iterator[Found]:
+    ref = use.weight
+    synapses = [at for at, axis in enumerate(use.axes) if axis.role == "synapse"]
+    if not synapses or ref.elements > _MOST_READ or use.part is not None or use.elements is not None:
+        return
+    along = synapses[0]
+    if ref.shape[along] % m:
+        yield Found(f"{ref.shape[along]} synapses along axis {along} are no multiple of {m}", layer.id, ref.name, along)
+        return
+    runs = np.moveaxis(read(ref), along, -1)
+    runs = runs.reshape(-1, ref.shape[along] // m, m)
+    bad = (np.count_nonzero(runs, axis=-1) > n).any(axis=-1)
+    rows = [size for at, size in enumerate(ref.shape) if at != along]
+    neurons = next((at for at, axis in enumerate(use.axes) if axis.role == "neuron"), None)
+    if not bad.any():
+        return
+    if neurons is None:
+        yield Found(f"more than {n} of {m} neighbouring synapses differ from zero", layer.id, ref.name, along)
+        return
+    place = neurons - (neurons > along)
+    others = tuple(at for at in range(len(rows)) if at != place)
+    dense = np.flatnonzero(bad.reshape(rows).any(axis=others))
+    yield Found(
+        f"{some(dense.size, ref.shape[neurons], 'neuron')} with more than {n} of {m} neighbouring synapses not zero",
+        layer.id,
+        ref.name,
+        along,
+        listed(dense),
+        {"pattern": f"{n}:{m}", "dense": int(dense.size)},
+    )
+
+
+@check("GN404", "too-many-neurons", "error")
+def neurons(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """More neurons than the budget allows.
+
+    Compares the model's neurons with `neurons` in the policy's `[budgets]`.
+
+    Why: What was agreed on for the device is no longer kept.
+    Example: `neurons = 100000`, and the model has 130,000.
+    Fix: Make the model smaller, or raise the budget on purpose.
+    """
+    yield from _over(subject, "neurons", subject.analysis.totals.neurons)
+
+
+@check("GN405", "too-many-synapses", "error")
+def synapses(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """More synapses than the budget allows.
+
+    Compares the model's synapses with `synapses` in the policy's `[budgets]`.
+
+    Why: What was agreed on for the device is no longer kept.
+    Example: `synapses = "25 M"`, and the model has 26 million.
+    Fix: Make the model smaller, or raise the budget on purpose.
+    """
+    yield from _over(subject, "synapses", subject.analysis.totals.synapses)
+
+
+@check("GN406", "too-many-parameters", "error")
+def parameters(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """More parameters than the budget allows.
+
+    Compares the model's parameters (synapses, tables and modulators) with `parameters` in the policy's `[budgets]`.
+
+    Why: What was agreed on for the device is no longer kept.
+    Example: `parameters = "7 B"`, and an untied head made it 7.5.
+    Fix: Make the model smaller, or raise the budget on purpose.
+    """
+    yield from _over(subject, "parameters", subject.analysis.totals.parameters)
+
+
+@check("GN407", "file-too-large", "error")
+def file_size(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """A larger file than the budget allows.
+
+    Compares the model file together with its external data with `file-size` in the policy's `[budgets]`.
+
+    Why: It no longer fits where it is deployed, or takes too long to download.
+    Example: `file-size = "100 MB"`, and weights were exported in float32.
+    Fix: Store the weights in fewer bits, remove what is unused, or raise the budget on purpose.
+    """
+    budget = subject.policy.budgets.get("file-size")
+    if budget is not None:
+        yield from _over(subject, "file-size", subject.stored_bytes, "bytes")
+
+
+def _over(subject: Subject, name: str, size: int, unit: str = "") -> Iterator[Found]:
+    budget = subject.policy.budgets.get(name)
+    if budget is not None and size > budget:
+        yield Found(
+            f"{size:,} {unit or name}, {size - budget:,} more than the {budget:,} allowed",
+            evidence={"size": size, "budget": budget},
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    alignment, tensor_parallel, sparsity, neurons, synapses, parameters, file_size,
+)  # fmt: skip

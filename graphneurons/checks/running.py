@@ -1,0 +1,96 @@
+"""Runs the checks a policy selects on a model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Union
+
+from graphneurons.analysis import Analysis
+from graphneurons.checks.base import SEVERITIES, Check, CheckReport, Finding, Found, ModelReport, Subject
+from graphneurons.checks.policy import Policy, policy_from
+from graphneurons.checks.registry import checks
+
+if TYPE_CHECKING:
+    from graphneurons.graph import ModelGraph
+
+Model = Union[str, "os.PathLike[str]", "ModelGraph", Analysis]
+
+
+def run(subject: Subject) -> ModelReport:
+    """What the selected checks find in one analyzed model, worst first.
+
+    Raises `DataError` where a check needs weights whose bytes cannot be read.
+    """
+    policy = subject.policy
+    chosen = [check for check in checks().values() if policy.selects(check.code)]
+    if subject.other is None:
+        chosen = [check for check in chosen if not check.code.startswith("GN5")]
+    found = [finding for check in chosen for finding in _searched(check, subject)]
+    totals = subject.analysis.totals
+    return ModelReport(
+        subject.analysis.model.path,
+        tuple(sorted(found, key=order)),
+        tuple(check.code for check in chosen),
+        totals.neurons,
+        totals.synapses,
+    )
+
+
+def order(finding: Finding) -> tuple[Any, ...]:
+    """Worst first, then by code and place."""
+    return (
+        SEVERITIES.index(finding.severity),
+        finding.code,
+        finding.layer or "",
+        finding.weight or "",
+        finding.axis if finding.axis is not None else -1,
+        finding.neurons or (),
+        finding.message,
+    )
+
+
+def _searched(check: Check, subject: Subject) -> list[Finding]:
+    policy = subject.policy
+    limits = {**check.limits, **policy.thresholds.get(check.code, {})}
+    severity = policy.severity_of(check.code, check.severity)
+    fix = " ".join(check.documentation.fix.split())
+    ignored = [pattern for pattern, codes in policy.per_layer_ignores.items() if check.code.startswith(tuple(codes))]
+    return [
+        Finding(**_plain(found), code=check.code, name=check.name, severity=severity, fix=fix)
+        for found in check.search(subject, limits)
+        if not any(fnmatchcase(name, pattern) for pattern in ignored for name in (found.layer, found.weight) if name)
+    ]
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    return {each.name: getattr(found, each.name) for each in fields(Found)}
+
+
+def check(
+    model: Model,
+    policy: Policy | Mapping[str, Any] | str | os.PathLike[str] | None = None,
+    *,
+    against: Model | None = None,
+    **analyzing: Any,
+) -> CheckReport:
+    """Checks one model before it is deployed.
+
+    ``policy``: a `Policy`, the path of a TOML file, a dictionary as that file would give, or None for the defaults (no
+    file is looked for). ``against``: the path of a lock file, or another model, to tell drift. ``analyzing`` goes to
+    `graphneurons.analyze`: ``shapes`` and ``dims``.
+
+    Raises `LoadError`, `DataError` and `UsageError`, so that no model passes because nothing could be read of it.
+    """
+    from graphneurons.analyzing import analyze
+
+    chosen = policy_from(policy)
+    analysis = model if isinstance(model, Analysis) else analyze(model, **analyzing)
+    other = None
+    if against is not None:
+        from graphneurons.checks.locking import lock_of
+
+        other = lock_of(against)
+    return CheckReport((run(Subject(analysis, chosen, other)),), chosen.fail_on)

@@ -1,0 +1,100 @@
+"""Which stored scale and zero point belong to which stored weight, and along which of its axes they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from graphneurons.analysis import Analysis, Layer, WeightUse
+from graphneurons.graph import Op, WeightRef
+from graphneurons.health.numbering import UnnumberedError
+from graphneurons.health.quantizing import _quantizer as quantizer_of
+from graphneurons.load.reading import read
+
+MOST_READ = 1 << 22
+
+# Op type -> operands that are scales, of weights and of activations alike.
+SCALES: Mapping[str, tuple[int, ...]] = {
+    "QuantizeLinear": (1,),
+    "DequantizeLinear": (1,),
+    "QLinearConv": (1, 4, 6),
+    "QLinearMatMul": (1, 4, 6),
+    "MatMulIntegerToFloat": (2, 3),
+    "DynamicQuantizeMatMul": (2,),
+    "QGemm": (1, 4, 7),
+    "QAttention": (3, 4),
+    "DynamicQuantizeLSTM": (8, 10),
+    "QLinearAdd": (1, 4, 6),
+    "QLinearMul": (1, 4, 6),
+    "QLinearSigmoid": (1, 3),
+    "QLinearLeakyRelu": (1, 3),
+    "QLinearSoftmax": (1, 3),
+    "QLinearGlobalAveragePool": (1, 3),
+    "QLinearAveragePool": (1, 3),
+    "MatMulNBits": (2,),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantized:
+    """A stored weight of a layer with its quantization. ``axis``: of the stored tensor, along which a vector of scales
+    runs; ``block``: how many neighbours share one (0: all)."""
+
+    layer: Layer
+    use: WeightUse
+    scale: WeightRef | None
+    zero: WeightRef | None
+    axis: int
+    block: int
+
+    @property
+    def per_axis(self) -> bool:
+        """Whether there is one scale per index of the axis."""
+        return self.scale is not None and self.block == 0 and self.scale.elements > 1 and len(self.scale.shape) == 1
+
+
+def quantized_weights(analysis: Analysis) -> Iterator[Quantized]:
+    """The weights of layers that have a scale, each stored tensor once."""
+    ops = {op.name: op for op in analysis.graph.ops}
+    seen: set[str] = set()
+    for layer in analysis.layers:
+        for use in layer.weights:
+            if use.weight.name in seen:
+                continue
+            found = _told(layer, use, ops[layer.op.name], analysis)
+            if found is not None:
+                seen.add(use.weight.name)
+                yield found
+
+
+def _told(layer: Layer, use: WeightUse, op: Op, analysis: Analysis) -> Quantized | None:
+    try:
+        found = quantizer_of(use, op, analysis.graph)
+    except UnnumberedError:
+        return None
+    if found is None:
+        return None
+    scale, zero, order, axis, block = found
+    return Quantized(layer, use, scale, zero, order[axis] if order else 0, block)
+
+
+def all_scales(analysis: Analysis) -> Iterator[tuple[str | None, str, npt.NDArray[np.float64]]]:
+    """(layer or None, name, values) of every stored scale, each tensor once."""
+    layers = {each.scale.name: each.layer.id for each in quantized_weights(analysis) if each.scale is not None}
+    ids = {layer.id for layer in analysis.layers}
+    for modulator in analysis.modulators:
+        if modulator.kind == "quantization" and modulator.of in ids:
+            for use in modulator.weights:
+                layers.setdefault(use.weight.name, str(modulator.of))
+    made = {layer.op.name: layer.id for layer in analysis.layers}
+    seen: set[str] = set()
+    for op in analysis.graph.ops:
+        for operand in SCALES.get(op.type, ()):
+            ref = analysis.graph.weights.get(op.inputs[operand]) if operand < len(op.inputs) else None
+            if ref is None or ref.name in seen or ref.elements > MOST_READ or not ref.dtype.startswith(("float", "bf")):
+                continue
+            seen.add(ref.name)
+            yield layers.get(ref.name, made.get(op.name)), ref.name, read(ref).astype(np.float64).reshape(-1)
