@@ -9,7 +9,7 @@ import numpy as np
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.errors import DataError, UsageError
-from graphneurons.graph import ModelGraph
+from graphneurons.graph import ModelGraph, Op
 from graphneurons.load.reading import read
 from graphneurons.views.blocks import Integers
 from graphneurons.views.options import Options
@@ -116,16 +116,15 @@ def _read_by(analysis: Analysis, layer: Layer, output: Layer | None) -> Integers
 
 def _heads_of(graph: ModelGraph, layer: Layer, width: int) -> int | None:
     """How many heads the first reshape after ``layer`` makes of its ``width`` neurons, or what a fused op says."""
+    own = _told(graph.producer[layer.op.output])
+    if own is not None:
+        return own
     front = deque([(layer.op.output, 0)])
     seen = {layer.op.output}
     while front:
         value, distance = front.popleft()
         for op in graph.consumers.get(value, ()):
-            for name in ("num_heads", "q_num_heads"):
-                told = op.attributes.get(name)
-                if isinstance(told, int) and told > 0:
-                    return told
-            heads = _split(graph, op.inputs[1] if len(op.inputs) > 1 else "", op.output, width)
+            heads = _told(op) or _split(graph, op.inputs[1] if len(op.inputs) > 1 else "", op.output, width)
             if heads is not None:
                 return heads
             if distance < _FARTHEST:
@@ -133,6 +132,15 @@ def _heads_of(graph: ModelGraph, layer: Layer, width: int) -> int | None:
                     if name and name not in seen:
                         seen.add(name)
                         front.append((name, distance + 1))
+    return None
+
+
+def _told(op: Op) -> int | None:
+    """What a fused op says itself."""
+    for name in ("num_heads", "q_num_heads"):
+        told = op.attributes.get(name)
+        if isinstance(told, int) and told > 0:
+            return told
     return None
 
 

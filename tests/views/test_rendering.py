@@ -15,6 +15,7 @@ from graphneurons.errors import UsageError
 from graphneurons.views import rendering
 from graphneurons.views.drawing import Drawing, format_of
 from graphneurons.views.rendering import Engine, RenderError, choose, drawn, engines
+from tests.views.drawn import each_engine
 
 BOTH = {name: Engine(name, f"/bin/{name}") for name in ("graphviz-pure", "dot")}
 PLAIN, KOREAN = 'digraph { a [label="a"] }', 'digraph { a [label="층"] }'
@@ -111,6 +112,16 @@ def test_an_engine_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_the_engine_pip_installs_is_there() -> None:
     assert "graphviz-pure" in engines()
+
+
+@each_engine
+def test_pdf_is_drawn_by_dot_alone(engine: str) -> None:
+    drawing = Drawing(graphneurons.render(FIXTURES / "mlp.onnx", "layers.0").dot, engine)
+    if engine == "dot":
+        assert drawing.bytes("pdf").startswith(b"%PDF")
+    else:
+        with pytest.raises(RenderError, match="graphviz-pure draws no PDF"):
+            drawing.bytes("pdf")
 
 
 def test_notebooks_show_it() -> None:

@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 import graphneurons
 from docs.draw import FIXTURES
+from fixtures.builders import Graph
 from graphneurons.views.palette import DARK, LIGHT
 from tests.views.cases import model_path
 from tests.views.drawn import Group, each_engine, groups, of
@@ -198,3 +199,22 @@ def test_dead_neurons_are_grey_and_zero_weights_have_no_line(tmp_path: Path) -> 
     assert not [one for one in of(found, "synapse") if one.title.endswith("->n2") or one.title == "s1->n5"]
     assert "dead: all weights 0 (1)" in drawing.svg
     assert "1 synapses of weight 0 have no line" in drawing.svg
+
+
+def test_heads_of_a_fused_op_and_of_reshapes(tmp_path: Path) -> None:
+    graph = Graph("fused")
+    weight = graph.weight("attention.weight", 12, 36)
+    bias = graph.weight("attention.bias", 36)
+    mixed = graph.op("Attention", "attention", "x", weight, bias, domain="com.microsoft", num_heads=3)
+    graph.op("MatMul", "y", mixed, graph.weight("out.weight", 12, 12), scope="out")
+    model = graph.model({"x": (1, 5, 12)}, "y", (1, 5, 12))
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    path = tmp_path / "fused.onnx"
+    path.write_bytes(model.SerializeToString())
+    analysis = graphneurons.analyze(path)
+    assert "by head: 3 heads of 4" in graphneurons.render(analysis, analysis.layers[0].id, "attention").dot
+    assert "by head: 3 heads of 4" in graphneurons.render(FIXTURES / "gpt_block.onnx", "attn.c_attn", "attention").dot
+    assert (
+        "by head: 6 heads of 2"
+        in graphneurons.render(FIXTURES / "gpt_block.onnx", "attn.c_attn", "attention", heads=6).dot
+    )
