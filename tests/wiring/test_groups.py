@@ -39,7 +39,12 @@ def analyzed(tmp_path: Path):
             stored,
         )
         path = tmp_path / "model.onnx"
-        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+        onnx.save(
+            helper.make_model(
+                graph, opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+            ),
+            path,
+        )
         return graphneurons.analyze(path)
 
     return analyze
@@ -179,13 +184,13 @@ def test_depthwise_convolutions_tie_what_they_read_and_make(analyzed) -> None:
 def attention(heads: int, shared: int, width: int) -> tuple[list, dict, dict]:  # type: ignore[type-arg]
     """Attention of ``heads`` query heads and ``shared`` key and value heads; nodes, weights and constants."""
     nodes = []
-    for name, count in (("q", heads), ("k", shared), ("v", shared)):
+    for name in ("q", "k", "v"):
         nodes += [
             ("MatMul", f"x w{name}", f"{name}1", {}),
             ("Reshape", f"{name}1 s{name}", f"{name}2", {}),
             ("Transpose", f"{name}2", f"{name}3", {"perm": [0, 2, 3, 1] if name == "k" else [0, 2, 1, 3]}),
         ]
-    for name in "kv" if heads != shared else "":
+    for name in ("k", "v") if heads != shared else ():
         nodes += [
             ("Unsqueeze", f"{name}3 two", f"{name}4", {}),
             ("Expand", f"{name}4 e{name}", f"{name}5", {}),
@@ -240,6 +245,54 @@ def test_query_heads_that_share_a_key_head(analyzed) -> None:
     narrow = [[0, 1, 2], [3, 4, 5]]
     assert {"wq[1]": by_key_head, "wk[1]": narrow, "wv[1]": narrow, "wo[0]": by_key_head} in told_of
     assert {"wq[1]": by_place, "wo[0]": by_place} in told_of
+
+
+def test_heads_inside_one_op(analyzed) -> None:
+    projections = [("MatMul", f"x w{name}", name, {}) for name in "qkv"]
+    fused = ("MultiHeadAttention", "q k v", "mixed", {"num_heads": 2, "domain": "com.microsoft"})
+    analysis = analyzed(
+        [*projections, fused, ("MatMul", "mixed wo", "y", {})],
+        {"x": [1, 4, 7]},
+        ["y"],
+        {"wq": (7, 6), "wk": (7, 6), "wv": (7, 6), "wo": (6, 5)},
+    )
+    whole, across = [[0, 1, 2], [3, 4, 5]], [[0, 3], [1, 4], [2, 5]]
+    assert [told(group) for group in free(analysis)] == [
+        {"wq[1]": whole, "wk[1]": whole, "wv[1]": whole, "wo[0]": whole},
+        {"wq[1]": across, "wk[1]": across},
+        {"wv[1]": across, "wo[0]": across},
+    ]
+
+
+def test_channels_laid_out_in_space_are_cut_together(analyzed) -> None:
+    analysis = analyzed(
+        [
+            ("Conv", "x a", "p", {}),
+            ("DepthToSpace", "p", "q", {"blocksize": 2, "mode": "DCR"}),
+            ("Conv", "q c", "y", {}),
+        ],
+        {"x": [1, 3, 2, 2]},
+        ["y"],
+        {"a": (8, 3, 1, 1), "c": (5, 2, 3, 3)},
+    )
+    (group,) = free(analysis)
+    assert told(group) == {"a[0]": [[0, 2, 4, 6], [1, 3, 5, 7]], "c[1]": [[0], [1]]}
+
+
+def test_two_factors_of_one_axis_that_are_the_same_cannot_be_cut(analyzed) -> None:
+    turned = [
+        ("Reshape", "p square", "p2", {}),
+        ("Transpose", "p2", "p3", {"perm": [0, 2, 1]}),
+        ("Add", "p2 p3", "q", {}),
+    ]
+    analysis = analyzed(
+        [("MatMul", "x a", "p", {}), *turned, ("Reshape", "q flat", "s", {}), ("MatMul", "s c", "y", {})],
+        {"x": [5, 3]},
+        ["y"],
+        {"a": (3, 4), "c": (4, 6)},
+        {"square": [5, 2, 2], "flat": [5, 4]},
+    )
+    assert free(analysis) == []
 
 
 def test_an_lstm_is_cut_by_unit_in_all_its_gates(analyzed) -> None:

@@ -13,6 +13,7 @@ from graphneurons.analysis import Analysis
 from tests.wiring import pruning, trimming
 from tests.zoo.architectures import ZOO
 from tests.zoo.exporting import IMPOSSIBLE, How, export
+from tests.zoo.quantizing import quantized
 
 PLAIN: list[tuple[str, How]] = [
     (name, how)
@@ -59,6 +60,31 @@ def test_permuting_every_group_changes_nothing(name: str, how: How) -> None:
     for group in groups:
         weights.permuted(group, random.permutation(group.size).tolist())
     assert pruning.difference(pruning.run(shaken, given), pruning.run(weights.write(), given)) < CLOSE
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "scheme"),
+    [
+        ("mlp_3d", "dynamo", "nbits_qdq"),
+        ("bert", "dynamo", "nbits"),
+        ("gpt2", "dynamo", "nbits_tables"),
+        ("mobilenet", "legacy", "qdq_channels"),
+        ("resnet50", "legacy", "qoperator"),
+        ("vit", "legacy", "qdq"),
+        ("lstm", "legacy", "dynamic"),
+        ("bert", "legacy", "fused_bert"),
+        ("gpt2", "dynamo", "fused_gpt2"),
+    ],
+)
+def test_permuting_the_groups_of_a_quantized_file_changes_nothing(name: str, how: How, scheme: str) -> None:
+    path = quantized(name, how, scheme)
+    model = pruning.load(path).model
+    given = pruning.feeds(model, 2)
+    random = np.random.default_rng(3)
+    weights = pruning.load(path)
+    for group in [group for group in graphneurons.analyze(path).groups if group.fixed is None]:
+        weights.permuted(group, random.permutation(group.size).tolist())
+    assert pruning.difference(pruning.run(model, given), pruning.run(weights.write(), given)) < CLOSE
 
 
 INSENSITIVE = {
