@@ -148,8 +148,11 @@ def _counts(mask: Mask, side: Side) -> Array:
         if lower < _LEAST_PACKED or not _COUNTS_BITS:
             few: Array = np.count_nonzero(mask, axis=2)
             return few
-        packed = np.packbits(mask.reshape(-1, lower), axis=1)
-        many: Array = np.bitwise_count(packed).sum(axis=1, dtype=np.int64).reshape(outer, upper)
+        if lower % 64 == 0:
+            packed = np.packbits(mask.reshape(-1)).view(np.uint64).reshape(outer, upper, -1)
+        else:
+            packed = np.packbits(mask, axis=2)
+        many: Array = np.bitwise_count(packed).sum(axis=2, dtype=np.int64)
         return many
     found = np.zeros((outer, lower), np.int64)
     octets = mask.view(np.uint8)

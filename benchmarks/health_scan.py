@@ -1,0 +1,166 @@
+"""The health scan beside `onnx.load` + naive numpy and beside a bare read of the same bytes, as whole processes.
+
+    python benchmarks/health_scan.py [--gigabytes 1.8] [--repeat 5] [--kinds float32-rows,float16-rows] [--json FILE]
+
+Models are made in a temporary directory and removed. What counts are the ratios: all columns see the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SHAPE = (11008, 4096)
+BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}
+
+READ = """
+import os, sys
+buffer = bytearray(1 << 20)
+descriptor, at = os.open(sys.argv[1], os.O_RDONLY), 0
+while count := os.preadv(descriptor, [buffer], at):
+    at += count
+"""
+NAIVE = """
+import sys
+import numpy as np
+import onnx
+from onnx import numpy_helper
+model = onnx.load(sys.argv[1])
+axis = int(sys.argv[2])
+for tensor in model.graph.initializer:
+    w = numpy_helper.to_array(tensor)
+    if w.ndim < 2:
+        continue
+    size = np.abs(w)
+    w.min(axis=axis), w.max(axis=axis), w.mean(axis=axis), np.linalg.norm(w, axis=axis), size.max(axis=axis)
+    (w == 0).sum(axis=axis), ((size < 1e-38) & (w != 0)).sum(axis=axis), np.isnan(w).sum(axis=axis)
+    np.isinf(w).sum(axis=axis), (w > 0).sum(axis=axis), (w < 0).sum(axis=axis)
+"""
+SCAN = """
+import sys
+import graphneurons
+from graphneurons.health import scan
+scan(graphneurons.analyze(sys.argv[1]))
+"""
+NOTHING = "import sys, onnx, numpy"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gigabytes", type=float, default=1.8)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--kinds", default="float32-rows,float32-columns,float16-rows,bfloat16-rows,int8-rows")
+    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--directory", help="Where models are made; needs as much room as they are large.")
+    options = parser.parse_args()
+    results = []
+    headings = f"{'read':>8}{'naive':>8}{'scan':>8}{'/naive':>8}{'/read':>8}{'CPU/read':>10}{'MB over':>9}"
+    print(f"{'weights':18}{'GB':>5}{headings}")
+    with tempfile.TemporaryDirectory(dir=options.directory) as folder:
+        for kind in options.kinds.split(","):
+            dtype, _, layout = kind.partition("-")
+            path = os.path.join(folder, f"{kind}.onnx")
+            make(path, options.gigabytes, dtype, layout)
+            found = measured(path, layout, options.repeat)
+            results.append({"kind": kind, "gigabytes": os.path.getsize(path) / 1e9, **found})
+            os.unlink(path)
+            print(line(results[-1]), flush=True)
+    if options.json:
+        Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+def measured(path: str, layout: str, repeat: int) -> dict[str, Any]:
+    """Medians of wall seconds, CPU seconds and peak megabytes of each way, taken in turn."""
+    axis = "1" if layout == "rows" else "0"
+    ways = {"read": [READ, path], "naive": [NAIVE, path, axis], "scan": [SCAN, path], "nothing": [NOTHING]}
+    runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways}
+    for _ in range(repeat):
+        for name, arguments in ways.items():
+            runs[name].append(run(arguments))
+    medians = {name: [statistics.median(column) for column in zip(*found, strict=True)] for name, found in runs.items()}
+    return {name: dict(zip(("wall", "cpu", "mb"), found, strict=True)) for name, found in medians.items()}
+
+
+def run(arguments: list[str]) -> tuple[float, float, float]:
+    """(wall seconds, CPU seconds, peak MB) of a program with its arguments, in a process of its own."""
+    code = (
+        "import os, resource, subprocess, sys, time\n"
+        "start = time.perf_counter()\n"
+        "subprocess.run([sys.executable, '-c', *sys.argv[1:]], check=True)\n"
+        "wall, used = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment, check=True
+    )
+    wall, cpu, mb = map(float, done.stdout.split())
+    return wall, cpu, mb
+
+
+def line(result: dict[str, Any]) -> str:
+    read, naive, scan = result["read"], result["naive"], result["scan"]
+    over = scan["mb"] - result["nothing"]["mb"]
+    walls = "".join(f"{each['wall']:8.2f}" for each in (read, naive, scan))
+    ratios = f"{scan['wall'] / naive['wall']:8.3f}{scan['wall'] / read['wall']:8.2f}{scan['cpu'] / read['cpu']:10.2f}"
+    return f"{result['kind']:18}{result['gigabytes']:5.1f}{walls}{ratios}{over:9.0f}"
+
+
+def make(path: str, gigabytes: float, dtype: str, layout: str) -> None:
+    """A chain of matrices with random weights of standard deviation 0.02, in one file."""
+    import numpy as np
+    from onnx import TensorProto, helper, save
+
+    shape = SHAPE if layout == "rows" else SHAPE[::-1]
+    size = SHAPE[0] * SHAPE[1] * BYTES[dtype]
+    # A protobuf message holds no more than 2 GiB.
+    count = max(1, min(round(gigabytes * 1e9 / size), int(2e9) // size))
+    base = np.random.default_rng(0).normal(0, 0.02, SHAPE[0] * SHAPE[1]).astype(np.float32)
+    number = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}.get(dtype) or TensorProto.DataType.Value(
+        dtype.upper()
+    )
+    nodes, weights, value = [], [], "x"
+    for at in range(count):
+        sizes = shape if at % 2 == 0 else shape[::-1]
+        name, axis = f"l{at}.weight", 0 if layout == "rows" else 1
+        weights.append(helper.make_tensor(name, number, sizes, stored(np.roll(base, at * 7919), dtype), raw=True))
+        used = name
+        if dtype == "int8":
+            scale = np.linspace(0.001, 0.01, sizes[axis], dtype=np.float32)
+            weights.append(helper.make_tensor(f"s{at}", TensorProto.FLOAT, scale.shape, scale.tobytes(), raw=True))
+            nodes.append(helper.make_node("DequantizeLinear", [name, f"s{at}"], [f"d{at}"], axis=axis))
+            used = f"d{at}"
+        nodes.append(helper.make_node("Gemm", [value, used], [f"y{at}"], transB=int(layout == "rows")))
+        value = f"y{at}"
+    kind = TensorProto.FLOAT if dtype == "int8" else number
+    graph = helper.make_graph(
+        nodes,
+        "benchmark",
+        [helper.make_tensor_value_info("x", kind, [1, SHAPE[1]])],
+        [helper.make_tensor_value_info(value, kind, None)],
+        weights,
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+
+
+def stored(values: Any, dtype: str) -> bytes:
+    import numpy as np
+
+    if dtype == "bfloat16":
+        bits = (values.view(np.uint32) >> 16).astype(np.uint16)
+        return bytes(bits.tobytes())
+    if dtype == "int8":
+        return bytes(np.clip(np.round(values * 2000), -127, 127).astype(np.int8).tobytes())
+    return bytes(values.astype(dtype).tobytes())
+
+
+if __name__ == "__main__":
+    main()
