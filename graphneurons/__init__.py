@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
     from graphneurons.exporting import export_onnx
     from graphneurons.graph import ModelGraph, Op, WeightRef
+    from graphneurons.health import scan
     from graphneurons.load import load
     from graphneurons.matching import match
     from graphneurons.tracing import trace
@@ -50,6 +51,7 @@ __all__ = [
     "load",
     "match",
     "render",
+    "scan",
     "trace",
 ]
 
@@ -59,6 +61,7 @@ _HOMES = {
     "export_onnx": "exporting",
     "load": "load",
     "match": "matching",
+    "scan": "health",
     "trace": "tracing",
     "render": "views.viewing",
     **dict.fromkeys(("ModelGraph", "Op", "WeightRef"), "graph"),

@@ -148,6 +148,7 @@ def _counts(mask: Mask, side: Side) -> Array:
         if lower < _LEAST_PACKED or not _COUNTS_BITS:
             few: Array = np.count_nonzero(mask, axis=2)
             return few
+        packed: Array
         if lower % 64 == 0:
             packed = np.packbits(mask.reshape(-1)).view(np.uint64).reshape(outer, upper, -1)
         else:
