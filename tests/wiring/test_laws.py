@@ -300,7 +300,7 @@ def test_a_chain_between_two_layers_is_followed_to_the_element(data: st.DataObje
     plane = planes.along((2, 3, width), 2)
     nodes, stored, name, current = [], {}, "x", plane
     for step in range(data.draw(st.integers(1, 5))):
-        if not prod(current.shape) or prod(current.shape) > 4000 or len(current.shape) > 6:
+        if not current.shape or not prod(current.shape) or prod(current.shape) > 4000 or len(current.shape) > 6:
             break
         move = data.draw(moves(current.shape))
         outputs = [f"v{step}_{at}" for at in range(move.outputs)]
