@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Union
 
 from graphneurons.analysis import Analysis, Modulator
 from graphneurons.axes.notation import Rule
@@ -22,7 +21,7 @@ from graphneurons.wiring.riding import Ride
 from graphneurons.wiring.roles import parts_played
 from graphneurons.wiring.wiring import Named, wire
 
-Model = Union[str, "os.PathLike[str]", ModelGraph]
+Model = str | os.PathLike[str] | ModelGraph
 
 
 def analyze(
@@ -43,15 +42,22 @@ def analyze(
     analysis = count(resolution, found, layers, lookups, modulators)
     wiring, ride = wire(resolution, layers, lookups, modulators)
     played = parts_played(ride, wiring, analysis.layers)
+    scales = tuple(
+        _aligned(modulator, _modulated(wiring, ride, item), wiring, resolution)
+        for modulator, item in zip(analysis.modulators, modulators, strict=True)
+    )
+    attached: dict[str | None, dict[str, None]] = {}
+    for modulator in scales:
+        attached.setdefault(modulator.of, {})[modulator.kind] = None
     return replace(
         analysis,
         wiring=wiring,
         resolution=resolution,
-        layers=tuple(replace(layer, role=played.get(layer.id)) for layer in analysis.layers),
-        modulators=tuple(
-            _aligned(modulator, _modulated(wiring, ride, item), wiring, resolution)
-            for modulator, item in zip(analysis.modulators, modulators, strict=True)
+        layers=tuple(
+            replace(layer, role=played.get(layer.id), attached=tuple(attached.get(layer.id, ())))
+            for layer in analysis.layers
         ),
+        modulators=scales,
     )
 
 

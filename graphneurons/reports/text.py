@@ -92,6 +92,7 @@ def _wide(layers: Sequence[Layer], rest: Sum | None, view: View, role_aside: boo
         Column("weight", least=16),
         Column("shape"),
         *_number_columns(glyphs),
+        Column("attached", least=8),
         Column("activation", least=8),
     )
     rows = []
@@ -103,13 +104,13 @@ def _wide(layers: Sequence[Layer], rest: Sum | None, view: View, role_aside: boo
         shapes = tuple(marked(use, glyphs) for use in layer.weights)
         op = (line(shown(layer.op.type, 40)),)
         numbers = _numbers_of(layer, glyphs, (_units(layer),) if layer.units is not None else ())
-        activation = (line(shown(layer.activation or "", 40)),)
+        last = (line((attached_text(layer), "quiet")),), (line(shown(layer.activation or "", 40)),)
         rows.append(
-            Row((tuple(name), (role,) if role_aside else (), op, weights, shapes, *numbers, activation), _faded(layer))
+            Row((tuple(name), (role,) if role_aside else (), op, weights, shapes, *numbers, *last), _faded(layer))
         )
     if rest is not None:
         neurons, each, synapses = _numbers_of_rest(rest)
-        rows.append(Row(((line(rest.name),), (), (), (), (), neurons, each, synapses, ()), "quiet"))
+        rows.append(Row(((line(rest.name),), (), (), (), (), neurons, each, synapses, (), ()), "quiet"))
     return table(columns, rows, view.width)
 
 
@@ -176,7 +177,7 @@ def _details(layer: Layer, view: View) -> Iterator[Line]:
         for piece in fold(f"= {shown(layer.tied_to)}", room):
             yield line(MARGIN * 2, (piece, "quiet"))
     units = f"{layer.units:,} units" if layer.units is not None else ""
-    facts = [shown(layer.op.type, 40), role_text(layer), units, shown(layer.activation or "", 40)]
+    facts = [shown(layer.op.type, 40), role_text(layer), units, attached_text(layer), shown(layer.activation or "", 40)]
     op = f" {view.glyphs.dot} ".join(fact for fact in facts if fact)
     weights = [line(f"{weight_name(use, layer.id)} ", *marked(use, view.glyphs)) for use in layer.weights]
     if len(weights) == 1 and cells(op) + 2 + measure(weights[0]) <= room:
@@ -204,9 +205,18 @@ def _shape(use: WeightUse, view: View, room: int) -> Iterator[Line]:
     yield line(MARGIN * 2, *current)
 
 
+_SHORT = {"normalisation": "norm", "quantization": "scale", "elementwise": "gain"}
+"""Kind of a modulator -> how a narrow column names it."""
+
+
 def role_text(layer: Layer) -> str:
     """The parts a layer plays, with room to break lines: ``query + key + value``."""
     return shown((layer.role or "").replace("+", " + "), 80)
+
+
+def attached_text(layer: Layer) -> str:
+    """The kinds of modulators that act on the layer's neurons, in short: ``bias norm``."""
+    return " ".join(_SHORT.get(kind, kind) for kind in layer.attached)
 
 
 def weight_name(use: WeightUse, layer: str) -> str:
