@@ -231,7 +231,7 @@ class _Run:
         if any(each.is_limited for each in searched):
             self.limited.append(layer.id)
         groups = tuple(group for each in searched for group in each.groups)
-        self.layers.append(LayerHealth(layer.id, tuple(found), groups, len(found) == len(target.keys)))
+        self.layers.append(LayerHealth(layer.id, layer.neurons, tuple(found), groups, len(found) == len(target.keys)))
 
     def _healths(self, target: _Target) -> Iterator[WeightHealth]:
         holder = target.holder

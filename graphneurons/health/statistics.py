@@ -82,7 +82,8 @@ class Channels:
     """One entry per presynaptic channel of one weight: what it does to all neurons that read it, kernel taps pooled.
 
     ``groups``: channels and neurons fall into so many equal runs, each run of neurons reading its own run of channels.
-    Channels are numbered as `graphneurons.wiring` numbers ``Synapses.neurons``. ``elements``: weights per channel.
+    Channels are numbered as `graphneurons.wiring` numbers ``Synapses.neurons`` (of a weight that holds all of them).
+    ``elements``: weights per channel.
     ``l2`` is over the finite ones.
     """
 
@@ -157,17 +158,20 @@ class Duplicates:
 
 @dataclass(frozen=True, eq=False)
 class LayerHealth:
-    """All weights of one layer. ``scanned`` is False where some could not be (see `Health.skipped`)."""
+    """All weights of one layer of ``size`` neurons. ``scanned``: False where some were not (see `Health.skipped`)."""
 
     id: str
+    size: int
     weights: tuple[WeightHealth, ...]
     duplicates: tuple[Duplicates, ...]
     scanned: bool
 
     @cached_property
     def neurons(self) -> Statistics | None:
-        """The weights of the layer taken together, row by row (an LSTM's ``[W | R]``); None where they do not hold the
-        same neurons."""
+        """The weights of the layer taken together, row by row (an LSTM's ``[W | R]``); None where some were not
+        scanned, or where weights hold only some of the neurons."""
+        if not self.scanned or any(weight.neurons.size != self.size for weight in self.weights):
+            return None
         return combined([weight.neurons for weight in self.weights])
 
 
@@ -237,8 +241,8 @@ class Health:
 
 
 def combined(parts: list[Statistics]) -> Statistics | None:
-    """Statistics of neurons whose weights lie in several tensors; None if these do not hold equally many neurons."""
-    if not parts or len({part.size for part in parts}) != 1:
+    """Statistics of neurons whose weights lie in several tensors, all of them in each; None of nothing."""
+    if not parts:
         return None
     if len(parts) == 1:
         return parts[0]

@@ -80,7 +80,7 @@ def _facts(layer: LayerHealth) -> dict[str, Any]:
     norms = norms[np.isfinite(norms)]
     sizes = [float(np.nanmax(part.max_abs)) for part in parts if np.isfinite(part.max_abs).any()]
     return {
-        "neurons": sum(part.size for part in parts),
+        "neurons": layer.size,
         "dead": sum(_sum(part.dead) for part in parts),
         "broken": sum(_sum(part.broken) for part in parts),
         "constant": sum(_sum(part.constant) for part in parts),

@@ -101,6 +101,16 @@ def test_too_many_to_compare_are_said_to_be_so(monkeypatch: pytest.MonkeyPatch) 
     assert health.duplicates_limited == ("layer",)
 
 
+def test_weights_that_hold_some_neurons_each_are_searched_one_by_one() -> None:
+    random = np.random.default_rng(8)
+    first, second = random.normal(size=(20, 30)).astype(np.float32), random.normal(size=(12, 30)).astype(np.float32)
+    second[7] = second[3]
+    health = scan(one_layer(use_of(first, LAYOUTS[0]), 1, (use_of(second, LAYOUTS[0], "other"),)))
+    (group,) = health.layers[0].duplicates
+    assert (group.neurons.tolist(), group.position) == ([3, 7], 1)
+    assert health.layers[0].neurons is None
+
+
 def test_all_weights_of_a_layer_must_agree() -> None:
     random = np.random.default_rng(7)
     first, second = random.normal(size=(20, 30)).astype(np.float32), random.normal(size=(20, 10)).astype(np.float32)
