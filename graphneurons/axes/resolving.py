@@ -200,6 +200,9 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
             made[0] = window_shape(site, binding)
         elif rule.kind == "resize":
             made[0] = resized_shape(site)
+    if None in made:
+        told = made_shapes(site)
+        made = [shape if shape is not None or n >= len(told) else told[n] for n, shape in enumerate(made)]
     return binding, made
 
 

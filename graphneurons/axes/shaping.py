@@ -43,7 +43,13 @@ def _given(site: Site) -> Sequence[Shape | None]:
     return (shape,)
 
 
+def _scaled(site: Site) -> Sequence[Shape | None]:
+    """The tensor in steps, and the one scale and zero point that go with it."""
+    return (site.shape(0), (), ())
+
+
 _SHAPES: Mapping[str, Callable[[Site], Sequence[Shape | None]]] = {
+    "DynamicQuantizeLinear": _scaled,
     "TopK": _top_k,
     "OneHot": _one_hot,
     "EyeLike": _like,

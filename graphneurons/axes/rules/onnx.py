@@ -58,7 +58,7 @@ ONNX: dict[str, RuleText] = {
     "ConvTranspose": conv_transpose,
     "DeformConv": deform_conv,
     "DequantizeLinear": quantize_linear,
-    "DynamicQuantizeLinear": "map: *x -> *x, ., .",
+    "DynamicQuantizeLinear": "map: *x -> *x, _, _",
     "Einsum": einsum,
     "GRU": recurrent(3),
     "Gemm": gemm,
