@@ -39,7 +39,7 @@ def copied_weights(analysis: Analysis, health: Health, least: int) -> Iterator[F
             turned = " transposed" if use.weight.shape != first.weight.shape else ""
             yield Found(
                 f"holds the same numbers as {printable(first.weight.name)}{turned}",
-                layer=None if where.startswith("lookup:") else where,
+                layer=next((each for each in (where, first_where) if not each.startswith("lookup:")), None),
                 weight=use.weight.name,
                 evidence={
                     "copy_of": printable(first.weight.name),

@@ -6,11 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from graphneurons.analysis import Axis
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
-from graphneurons.checks.scales import all_scales, quantized_weights
-from graphneurons.graph import WeightRef
+from graphneurons.checks.scales import all_scales, quantized_weights, scaled_tensors
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
 
@@ -63,54 +61,54 @@ def scale_length(subject: Subject, limits: Limits) -> Iterator[Found]:
     Example: 64 neurons and 32 scales, after pruning or splitting the weight but not its quantization.
     Fix: Cut or repeat the scales with the neurons: one of each per neuron.
     """
-    for each in quantized_weights(subject.analysis):
-        axes, scale, zero = each.use.axes, each.scale, each.zero
-        if not axes or not 0 <= each.axis < len(axes):
-            continue
-        if scale is not None and each.per_axis and scale.elements != each.use.weight.shape[each.axis]:
-            yield _length("scales", scale, each.layer.id, each.use.weight, each.axis, axes)
-        if scale is not None and zero is not None and zero.elements not in (1, scale.elements):
-            yield _length(
-                "zero points", zero, each.layer.id, each.use.weight, each.axis, axes, f"{scale.elements} scales"
+    for each in scaled_tensors(subject.analysis):
+        shape = each.weight.shape
+        size = shape[each.axis]
+        expected = f"axis {each.axis} has {size:,}" + (" neurons" if each.is_neurons else "")
+        for what, ref in (("scale", each.scale), ("zero point", each.zero)):
+            if ref is None or len(ref.shape) != 1 or ref.elements in (1, size):
+                continue
+            yield Found(
+                f"{ref.elements:,} {what}s, but {expected}",
+                each.layer,
+                each.weight.name,
+                each.axis,
+                evidence={"length": ref.elements, "size": size, "what": what, "tensor": ref.name, "shape": list(shape)},
             )
-
-
-def _length(
-    what: str, ref: WeightRef, layer: str, weight: WeightRef, axis: int, axes: tuple[Axis, ...], than: str = ""
-) -> Found:
-    size = weight.shape[axis]
-    expected = than or f"{size} {axes[axis].role}s along axis {axis}"
-    return Found(
-        f"{ref.elements} {what}, but {expected}",
-        layer,
-        weight.name,
-        axis,
-        evidence={"length": ref.elements, "size": size, "tensor": ref.name},
-    )
+        scale, zero = each.scale, each.zero
+        if scale is not None and zero is not None and scale.elements == 1 < zero.elements == size:
+            yield Found(
+                f"{zero.elements:,} zero points for one scale",
+                each.layer,
+                each.weight.name,
+                each.axis,
+                evidence={"length": zero.elements, "what": "pair", "tensor": zero.name},
+            )
 
 
 @check("GN303", "bad-scale", "error", reads_weights=True)
 def bad_scale(subject: Subject, limits: Limits) -> Iterator[Found]:
     """A quantization scale that is zero, negative, subnormal, infinite or NaN.
 
-    Reports the scales of weights and of activations.
+    Reports the scales of weights and of activations. Scales of blocks (4-bit weights) may be negative or zero.
 
     Why: The neurons become zero, infinite or NaN, or change sign.
     Example: The scale of a neuron whose weights were all zero was computed as 0 / 127.
     Fix: Calibrate again with data that reaches every channel, and give constant channels a scale of 1.
     """
-    for layer, name, values in all_scales(subject.analysis):
+    for scale in all_scales(subject.analysis):
+        values = scale.values
         with np.errstate(invalid="ignore"):
-            bad = ~np.isfinite(values) | (values < SMALLEST_NORMAL)
+            bad = ~np.isfinite(values) | ((values < SMALLEST_NORMAL) & (not scale.blocked))
         places = np.flatnonzero(bad)
         if places.size:
             shown = values[places[0]]
             yield Found(
                 f"{some(places.size, values.size, 'scale')} {'is' if places.size == 1 else 'are'} no positive number; "
                 f"entry {int(places[0])} is {shown:g}",
-                layer,
-                name,
-                neurons=listed(places) if values.size > 1 else None,
+                scale.layer,
+                scale.name,
+                neurons=listed(places) if values.size > 1 and not scale.blocked else None,
                 evidence={"bad": int(places.size), "of": int(values.size), "value": f"{shown:g}"},
             )
 

@@ -13,6 +13,7 @@ from graphneurons.graph import Op, WeightRef
 from graphneurons.health.numbering import UnnumberedError
 from graphneurons.health.quantizing import _quantizer as quantizer_of
 from graphneurons.load.reading import read
+from graphneurons.naming import unique_ids
 
 MOST_READ = 1 << 22
 
@@ -56,6 +57,17 @@ class Quantized:
         return self.scale is not None and self.block == 0 and self.scale.elements > 1 and len(self.scale.shape) == 1
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """``layer``: whose weight or output it scales, if that is known. ``blocked``: one per block of synapses; those
+    may be negative, as the sign that gains the most range is chosen, and zero where a block is."""
+
+    layer: str | None
+    name: str
+    values: npt.NDArray[np.float64]
+    blocked: bool
+
+
 def quantized_weights(analysis: Analysis) -> Iterator[Quantized]:
     """The weights of layers that have a scale, each stored tensor once."""
     ops = {op.name: op for op in analysis.graph.ops}
@@ -81,8 +93,8 @@ def _told(layer: Layer, use: WeightUse, op: Op, analysis: Analysis) -> Quantized
     return Quantized(layer, use, scale, zero, order[axis] if order else 0, block)
 
 
-def all_scales(analysis: Analysis) -> Iterator[tuple[str | None, str, npt.NDArray[np.float64]]]:
-    """(layer or None, name, values) of every stored scale, each tensor once."""
+def all_scales(analysis: Analysis) -> Iterator[Scale]:
+    """Every stored scale, of weights and of activations, each tensor once."""
     layers = {each.scale.name: each.layer.id for each in quantized_weights(analysis) if each.scale is not None}
     ids = {layer.id for layer in analysis.layers}
     for modulator in analysis.modulators:
@@ -97,4 +109,50 @@ def all_scales(analysis: Analysis) -> Iterator[tuple[str | None, str, npt.NDArra
             if ref is None or ref.name in seen or ref.elements > MOST_READ or not ref.dtype.startswith(("float", "bf")):
                 continue
             seen.add(ref.name)
-            yield layers.get(ref.name, made.get(op.name)), ref.name, read(ref).astype(np.float64).reshape(-1)
+            blocked = op.type == "MatMulNBits" or bool(op.attributes.get("block_size", 0))
+            values = read(ref).astype(np.float64).reshape(-1)
+            yield Scale(layers.get(ref.name, made.get(op.name)), ref.name, values, blocked)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scaled:
+    """A stored tensor with the scale and zero point an op applies to it, whether they fit or not. ``is_neurons``: the
+    op takes ``axis`` for its neurons."""
+
+    layer: str | None
+    weight: WeightRef
+    scale: WeightRef | None
+    zero: WeightRef | None
+    axis: int
+    is_neurons: bool
+
+
+# Op type -> operands of the weight, its scale and its zero point, and the axis of the neurons.
+_APPLIED: Mapping[str, tuple[int, int, int, int]] = {"QLinearConv": (3, 4, 5, 0), "QLinearMatMul": (3, 4, 5, -1)}
+
+
+def scaled_tensors(analysis: Analysis) -> Iterator[Scaled]:
+    """Stored weights with one scale per index of an axis, as DequantizeLinear and the QLinear ops meet them."""
+    graph = analysis.graph
+    layers = {layer.op.name: layer.id for layer in analysis.layers}
+    for op in graph.ops:
+        blocked = bool(op.attributes.get("block_size", 0))
+        if op.type == "DequantizeLinear" and not blocked:
+            axis = op.attributes.get("axis", 1)
+            places = (0, 1, 2, axis if isinstance(axis, int) else 1)
+        elif op.type in _APPLIED:
+            places = _APPLIED[op.type]
+        else:
+            continue
+        weight, scale, zero = (_stored(analysis, op, at) for at in places[:3])
+        if weight is None or not weight.shape or not -len(weight.shape) <= places[3] < len(weight.shape):
+            continue
+        reader = op
+        if op.type == "DequantizeLinear":
+            reader = next(iter(graph.consumers.get(op.output, ())), op)
+        name = layers.get(reader.name) or unique_ids([(reader, weight.name)])[0]
+        yield Scaled(name, weight, scale, zero, places[3] % len(weight.shape), op.type in _APPLIED)
+
+
+def _stored(analysis: Analysis, op: Op, operand: int) -> WeightRef | None:
+    return analysis.graph.weights.get(op.inputs[operand]) if operand < len(op.inputs) else None

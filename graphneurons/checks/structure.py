@@ -12,6 +12,7 @@ from graphneurons.checks.hints import near
 from graphneurons.errors import printable
 from graphneurons.graph import ModelGraph, Op
 from graphneurons.load.reading import read
+from graphneurons.naming import unique_ids
 
 _MOST_NAMED = 5
 
@@ -200,6 +201,7 @@ def mismatched(subject: Subject, limits: Limits) -> Iterator[Found]:
     """
     resolution = subject.analysis.resolution
     seen: set[str] = set()
+    ops = {op.name: op for op in subject.analysis.graph.ops}
     for each in subject.analysis.unlabelled:
         step = resolution.steps.get(each.op.name) if resolution is not None else None
         if not isinstance(step, Unknown) or not step.has_rule or each.op.name in seen or not _is_size(step.reason):
@@ -207,7 +209,8 @@ def mismatched(subject: Subject, limits: Limits) -> Iterator[Found]:
         seen.add(each.op.name)
         yield Found(
             f"{each.op.type} {printable(each.op.name)}: {step.reason}",
-            weight=each.name,
+            unique_ids([(ops[each.op.name], each.name)])[0],
+            each.name,
             evidence={"op": printable(each.op.name), "shape": list(each.shape)},
         )
 

@@ -11,6 +11,7 @@ COMMANDS = {
     "check": "graphneurons.cli.check",
     "explain": "graphneurons.cli.explain",
     "health": "graphneurons.cli.health",
+    "lock": "graphneurons.cli.lock",
     "match": "graphneurons.cli.match",
     "render": "graphneurons.cli.render",
     "wiring": "graphneurons.cli.wiring",

@@ -1,0 +1,156 @@
+"""Lock files and drift: what changed is found, and a new export of the same model is no drift."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import graphneurons
+from graphneurons.checks.locking import dumps, lock, lock_of, read_lock
+from graphneurons.errors import UsageError
+from tests.checks.models import HEALTHY, Random, attribute, model, node, replace, weight
+
+
+def _saved(made: onnx.ModelProto, path: Path) -> str:
+    onnx.save(made, path)
+    return str(path)
+
+
+def _made(name: str, seed: int = 0) -> onnx.ModelProto:
+    return HEALTHY[name](np.random.default_rng(seed))
+
+
+def _drift(before: onnx.ModelProto, after: onnx.ModelProto, folder: Path) -> list[tuple[str, str | None]]:
+    locked = folder / "model.lock.json"
+    locked.write_text(dumps(lock(graphneurons.analyze(_saved(before, folder / "before.onnx")))))
+    report = graphneurons.check(_saved(after, folder / "after.onnx"), {"select": ["GN5"]}, against=str(locked))
+    return [(finding.code, finding.layer) for finding in report.findings]
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_the_same_model_does_not_drift(name: str, tmp_path: Path) -> None:
+    assert _drift(_made(name), _made(name), tmp_path) == []
+    report = graphneurons.check(str(tmp_path / "after.onnx"), against=str(tmp_path / "before.onnx"))
+    assert report.findings == ()
+
+
+def test_a_lock_reads_back_and_is_written_the_same(tmp_path: Path) -> None:
+    found = lock(graphneurons.analyze(_saved(_made("cnn"), tmp_path / "model.onnx")))
+    (tmp_path / "lock.json").write_text(dumps(found))
+    assert read_lock(str(tmp_path / "lock.json")) == found
+    assert lock_of(str(tmp_path / "lock.json")) == found
+    assert [layer.neurons for layer in found.layers] == [8, 12, 5]
+    assert [layer.reads for layer in found.layers] == [("input:x",), ("stem",), ("body",)]
+
+
+def test_another_export_of_the_same_model_is_only_renamed(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    first = HEALTHY["mlp"](random)
+    weights = {
+        "onnx::MatMul_7": np.ascontiguousarray(weight(first, "fc1.weight").T),
+        "fc1.bias": weight(first, "fc1.bias"),
+        "onnx::MatMul_8": np.ascontiguousarray(weight(first, "fc2.weight").T),
+        "fc2.bias": weight(first, "fc2.bias"),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "onnx::MatMul_7"], ["m"], name="node_a"),
+        helper.make_node("Add", ["m", "fc1.bias"], ["h"], name="node_b"),
+        helper.make_node("Relu", ["h"], ["r"], name="node_c"),
+        helper.make_node("MatMul", ["r", "onnx::MatMul_8"], ["m2"], name="node_d"),
+        helper.make_node("Add", ["m2", "fc2.bias"], ["y"], name="node_e"),
+    ]
+    again = model(nodes, weights, {"x": [1, 12]}, ["y"])
+    assert {code for code, _ in _drift(first, again, tmp_path)} == {"GN508"}
+
+
+def _retrain(made: onnx.ModelProto, random: Random) -> None:
+    replace(made, "body.weight", random.normal(size=(12, 4, 3, 3)).astype(np.float32) * 2)
+
+
+def _activate(made: onnx.ModelProto, random: Random) -> None:
+    node(made, "/body/Relu").op_type = "Sigmoid"
+
+
+def _grow(made: onnx.ModelProto, random: Random) -> None:
+    replace(made, "head.weight", random.normal(size=(7, 12)).astype(np.float32))
+    replace(made, "head.bias", np.zeros(7, np.float32))
+
+
+def _rename(made: onnx.ModelProto, random: Random) -> None:
+    node(made, "/head/Gemm").output[0] = "logits"
+    made.graph.output[0].name = "logits"
+
+
+def _behead(made: onnx.ModelProto, random: Random) -> None:
+    made.graph.node.remove(node(made, "/head/Gemm"))
+    made.graph.output[0].name = "f"
+
+
+def _ungroup(made: onnx.ModelProto, random: Random) -> None:
+    attribute(node(made, "/body/Conv"), "group", 1)
+    replace(made, "body.weight", random.normal(size=(12, 8, 3, 3)).astype(np.float32))
+
+
+CHANGES: dict[str, tuple[Callable[[onnx.ModelProto, Random], None], tuple[str, str | None]]] = {
+    "retrained": (_retrain, ("GN506", "body")),
+    "other activation": (_activate, ("GN504", "body")),
+    "more classes": (_grow, ("GN503", "head")),
+    "renamed output": (_rename, ("GN507", None)),
+    "no head": (_behead, ("GN501", "head")),
+    "not grouped": (_ungroup, ("GN503", "body")),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changes_are_found(name: str, tmp_path: Path) -> None:
+    change, expected = CHANGES[name]
+    after = _made("cnn")
+    change(after, np.random.default_rng(1))
+    assert expected in _drift(_made("cnn"), after, tmp_path)
+
+
+def test_a_layer_more_is_found(tmp_path: Path) -> None:
+    before = _made("cnn")
+    _behead(before, np.random.default_rng(1))
+    assert ("GN502", "head") in _drift(before, _made("cnn"), tmp_path)
+
+
+def test_another_type_is_found(tmp_path: Path) -> None:
+    after = _made("mlp")
+    for name in ("fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"):
+        replace(after, name, weight(after, name).astype(np.float16))
+    for value in after.graph.input:
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    assert _drift(_made("mlp"), after, tmp_path) == [("GN505", "fc1"), ("GN505", "fc2")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is no lock: not JSON"),
+        ("[]", "is no lock of this version"),
+        ('{"graphneurons_lock": 1}', "is a damaged lock: 'layers'"),
+        ('{"graphneurons_lock": 1, "layers": [3]}', "is a damaged lock: a layer is no object"),
+        ('{"graphneurons_lock": 9, "layers": []}', "is no lock of this version"),
+    ],
+)
+def test_damaged_locks_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="lock") as caught:
+        read_lock(str(path))
+    assert message in str(caught.value)
+
+
+def test_a_wrong_field_is_refused(tmp_path: Path) -> None:
+    text = json.loads(dumps(lock(graphneurons.analyze(_saved(_made("mlp"), tmp_path / "model.onnx")))))
+    text["layers"][0]["neurons"] = "24"
+    (tmp_path / "bad.json").write_text(json.dumps(text))
+    with pytest.raises(UsageError, match="is a damaged lock: neurons is 24"):
+        read_lock(str(tmp_path / "bad.json"))
