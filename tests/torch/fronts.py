@@ -33,7 +33,8 @@ UNTRACEABLE = {
     "mamba": "cannot be interpreted as an integer",
     "bert": "slice indices must be integers",
     **dict.fromkeys(
-        ("gpt2", "gpt2_dynamic", "t5", "t5_tied", "llama", "llama_dynamic", "qwen3", "gemma2", "mixtral", "vit", "whisper",
+        ("gpt2", "gpt2_dynamic", "t5", "t5_tied", "llama", "llama_dynamic", "qwen3", "gemma2", "mixtral", "vit",
+         "whisper",
          "modernbert"), "control flow",
     ),
 }  # fmt: skip

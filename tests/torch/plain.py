@@ -30,7 +30,8 @@ _INTEGERS = frozenset(
 _POSITIVE = frozenset(["igamma", "igammac", "mvlgamma", "polar", "special_zeta"])
 _FEW = Random((3, 4), "int8", 0, 5)
 _EXTRA: dict[str, dict[str, Any]] = {
-    "_cast_Float": {}, "clamp_max": {"max": 0.5}, "clamp_min": {"min": 0.5}, "polygamma": {"n": 1}, "mvlgamma": {"p": 1},
+    "_cast_Float": {}, "clamp_max": {"max": 0.5}, "clamp_min": {"min": 0.5}, "polygamma": {"n": 1},
+    "mvlgamma": {"p": 1},
     "threshold": {"threshold": 0.1, "value": 0.0}, "dropout": {"p": 0.5, "train": False},
     "alpha_dropout": {"p": 0.5, "train": False}, "feature_dropout": {"p": 0.5, "train": False},
     "feature_alpha_dropout": {"p": 0.5, "train": False}, "native_dropout": {"p": 0.5, "train": False},

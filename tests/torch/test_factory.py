@@ -1,4 +1,4 @@
-"""``graphneurons analyze package.module:factory``: runs code only when told that it may, and says what goes wrong in it."""
+"""``graphneurons analyze package.module:factory``: runs code only when told to, and says what goes wrong in it."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def test_refused_without_trust_and_nothing_is_imported(home: Path) -> None:
     code, text = run("zoo_of_tests:small")
     assert code == 2
     assert text == (
-        "error: zoo_of_tests:small: this would import and run Python code; add --trust-code if you trust it, or analyze an "
-        "exported model (.onnx, .pt2)\n"
+        "error: zoo_of_tests:small: this would import and run Python code; add --trust-code if you trust it, "
+        "or analyze an exported model (.onnx, .pt2)\n"
     )
     assert "zoo_of_tests" not in sys.modules
 
@@ -78,7 +78,7 @@ def test_refused_without_trust_and_nothing_is_imported(home: Path) -> None:
     ("factory", "inputs"),
     [
         ("small", ["1,4"]),
-        ("small", ["float64:1,4"][:0] + ["input=1,4"]),
+        ("small", ["input=1,4"]),
         ("with_example", []),
         ("module", ["2,7,4"]),
         ("Text", ["int64:1,16"]),

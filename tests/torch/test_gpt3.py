@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 import graphneurons
 from graphneurons.analysis import Analysis
@@ -33,8 +33,8 @@ class Block(nn.Module):
         q, k, v = (
             part(h).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
         )
-        x = x + self.output(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
-        return x + self.down(F.gelu(self.up(self.norm_2(x))))
+        x = x + self.output(functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
+        return x + self.down(functional.gelu(self.up(self.norm_2(x))))
 
 
 def own() -> nn.Module:

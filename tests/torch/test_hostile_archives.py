@@ -1,4 +1,4 @@
-"""Damaged and hostile ``.pt2`` archives: one line that says what is wrong, in little time and memory, and no code run."""
+"""Damaged and hostile ``.pt2`` archives: one line that says what is wrong, in little time and memory; no code runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import pickle
 import stat
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -133,6 +134,11 @@ def _nested(told: Any) -> None:
     told["graph_module"]["graph"] = graph
 
 
+def first(told: Any) -> Any:
+    """The description of the first tensor."""
+    return next(iter(values(told).values()))
+
+
 CHANGES: dict[str, tuple[Callable[[Any], None], str]] = {
     "nodes is text": (lambda told: told["graph_module"]["graph"].update(nodes="x"), "a list is missing"),
     "a node is a number": (lambda told: nodes(told).append(3), "an object is missing"),
@@ -140,16 +146,17 @@ CHANGES: dict[str, tuple[Callable[[Any], None], str]] = {
     "a lone surrogate": (lambda told: nodes(told)[0].update(name="\ud800"), "a name is missing"),
     "two kinds": (lambda told: nodes(told)[0]["inputs"][0]["arg"].update(as_int=1), "several kinds"),
     "reads nothing": (
-        lambda told: nodes(told)[0]["inputs"][0].update(arg={"as_tensor": {"name": "ghost"}}), "reads 'ghost', which nothing makes"
+        lambda told: nodes(told)[0]["inputs"][0].update(arg={"as_tensor": {"name": "ghost"}}),
+        "reads 'ghost', which nothing makes",
     ),
-    "negative size": (lambda told: next(iter(values(told).values())).update(sizes=[{"as_int": -4}]), "negative size"),
-    "huge size": (lambda told: next(iter(values(told).values())).update(sizes=[{"as_int": 2**70}]), "a size is no number"),
-    "size is text": (lambda told: next(iter(values(told).values())).update(sizes=[{"as_int": "4"}]), "a size is no number"),
-    "rank 10 000": (lambda told: next(iter(values(told).values())).update(sizes=[{"as_int": 1}] * 10_000), "10000 axes"),
-    "unknown type": (lambda told: next(iter(values(told).values())).update(dtype=99), "element type 99 is not known"),
-    "other shape": (lambda told: values(told)["p_first_weight"].update(sizes=[{"as_int": 9}, {"as_int": 9}]), "stored as"),
+    "negative size": (lambda told: first(told).update(sizes=[{"as_int": -4}]), "negative size"),
+    "huge size": (lambda told: first(told).update(sizes=[{"as_int": 2**70}]), "a size is no number"),
+    "size is text": (lambda told: first(told).update(sizes=[{"as_int": "4"}]), "a size is no number"),
+    "rank 10 000": (lambda told: first(told).update(sizes=[{"as_int": 1}] * 10_000), "10000 axes"),
+    "unknown type": (lambda told: first(told).update(dtype=99), "element type 99 is not known"),
+    "other shape": (lambda told: values(told)["p_first_weight"].update(sizes=[{"as_int": 9}] * 2), "stored as"),
     "deep subgraphs": (_nested, "nested deeper than 32"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -231,7 +238,8 @@ def test_a_wrong_checksum(tmp_path: Path, entries: Entries) -> None:
 
 def test_duplicate_entries(tmp_path: Path, entries: Entries) -> None:
     path = tmp_path / "a.pt2"
-    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "w") as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "w") as archive:
+        warnings.simplefilter("ignore")
         for name, data in [*entries.items(), (model_of(entries), b"{}")]:
             archive.writestr(name, data)
     assert "two entries of this name" in refused(path)
@@ -332,7 +340,9 @@ def test_flipped_bytes_never_crash(tmp_path: Path, saved: Path, seed: int) -> No
         data[(at * (step + 1)) % len(data)] ^= 1 << (seed % 8)
     path = tmp_path / "a.pt2"
     path.write_bytes(data)
+    said = ""
     try:
         graphneurons.analyze(path)
     except LoadError as error:
-        assert "\n" not in str(error)
+        said = str(error)
+    assert "\n" not in said

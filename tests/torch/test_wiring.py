@@ -20,7 +20,8 @@ from tests.zoo.architectures import ZOO
 
 MODELS = (
     "mlp_2d", "mlp_3d", "cnn_bn", "grouped_conv", "conv_1d_3d", "pixel_shuffle", "nhwc_flatten", "concat_flatten",
-    "shared_linear", "gated", "lora", "tied_head", "attention", "encoder", "encoder_norm_first", "densenet", "shufflenet",
+    "shared_linear", "gated", "lora", "tied_head", "attention", "encoder", "encoder_norm_first", "densenet",
+    "shufflenet",
     "unet", "convnext", "swin", "mixer", "gpt2", "bert", "vit", "llama", "qwen3",
 )  # fmt: skip
 NEURONS_OF_A_LAYER = 3
