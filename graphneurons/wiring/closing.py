@@ -17,8 +17,14 @@ import numpy.typing as npt
 from graphneurons.wiring.records import Integers
 from graphneurons.wiring.slots import Grid, Ledger
 
-MOST_SPREAD = 1 << 28
+MOST_SPREAD = 1 << 27
 """Elements looked at, all together, to see how products are cut."""
+
+MOST_STEPS = 256
+"""How far one way to cut is followed from product to product."""
+
+_STEP = 1 << 15
+"""What a step costs besides, in elements."""
 
 CUTTABLE = np.iinfo(np.int64).min
 
@@ -118,7 +124,8 @@ def ways(ledger: Ledger, closed: Closed) -> Iterator[Way]:
             way, chosen, cost = _spread(products, index, closed, number, factor)
             spent += cost
             covered.update(chosen.items())
-            yield way
+            if way is not None:
+                yield way
 
 
 def _product(grid: Grid, label: Integers) -> _Product:
@@ -158,24 +165,27 @@ class _Index:
 
 def _spread(
     products: Sequence[_Product], index: _Index, closed: Closed, number: int, factor: int
-) -> tuple[Way, dict[int, int], int]:
-    """The way to cut that starts at one factor of one product, and what it chose of every product it met."""
+) -> tuple[Way | None, dict[int, int], int]:
+    """The way to cut that starts at one factor of one product (None if that goes too far to be followed), what it chose
+    of every product it met, and what it cost to see."""
     chosen = {number: factor}
     cost = 0
-    while True:
+    for _ in range(MOST_STEPS):
         one = np.concatenate([products[at].parent for at in chosen])
         other = np.concatenate([products[at].children[k] for at, k in chosen.items()])
         real = (one >= 0) & (other >= 0)
         nodes, places = np.unique(np.concatenate([one[real], other[real]]), return_inverse=True)
         half = int(real.sum())
         cut = components(nodes.size, places[:half], places[half:])
-        cost += one.size
+        cost += one.size + _STEP
         new = [at for at in index.touching(nodes) if at not in chosen]
         if not new:
             break
         for at in new:
             chosen[at] = _choice(products[at], nodes, cut)
             cost += products[at].parent.size
+    else:
+        return None, chosen, cost
     _, cut = np.unique(cut, return_inverse=True)
     cut = cut.reshape(-1)
     codes = np.full(int(cut.max()) + 1 if cut.size else 0, CUTTABLE, dtype=np.int64)

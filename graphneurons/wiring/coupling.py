@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -22,76 +21,13 @@ from graphneurons.axes.rules.site import NoRule, Shape
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.cuttable import alias, unmovable
 from graphneurons.wiring.relaying import relay
-from graphneurons.wiring.slots import SINGLE, Ledger, Slots
-
-State = list["Slots | None"]
-"""The slots of a value, axis by axis; None for an axis of a stored tensor that nothing has read yet."""
+from graphneurons.wiring.slots import SINGLE, Slots
+from graphneurons.wiring.states import MOST_AXES, Coupling
 
 _READ_FOR_SHAPE = re.compile(
     r"Shape|Size|ConstantOfShape|Range|EyeLike|Random\w+|SequenceLength|OptionalHasElement|Constant|Iteration|Entry"
 )
 _UNIFORM = frozenset({"ConstantOfShape", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"})
-_MOST_AXES = 64
-
-
-@dataclass
-class Coupling:
-    """What a walk knows: ``ledger`` of slots, and ``states``: value name -> slots of its axes."""
-
-    resolution: Resolution
-    ledger: Ledger = field(default_factory=Ledger)
-    states: dict[str, State] = field(default_factory=dict)
-
-    def state(self, name: str) -> State | None:
-        """The slots of value ``name``; None where its shape is not known."""
-        found = self.states.get(name)
-        if found is None:
-            shape = self.resolution.shapes.get(name)
-            if shape is None or len(shape) > _MOST_AXES:
-                return None
-            if name in self.resolution.graph.weights:
-                found = [None if size > 1 else SINGLE for size in shape]
-            else:
-                found = [self.ledger.code("made by an op that is not followed")] * len(shape)
-            self.states[name] = found
-        return found
-
-    def slots(self, name: str, axis: int) -> Slots:
-        """The slots of one axis, made where nothing has read it yet."""
-        state = self.states[name]
-        found = state[axis]
-        if found is None:
-            found = state[axis] = self.made(self.resolution.shapes[name][axis])
-        return found
-
-    def made(self, size: int) -> Slots:
-        try:
-            return self.ledger.fresh(size)
-        except planes.TooLargeError as error:
-            return self.ledger.code(str(error))
-
-    def fix(self, name: str, reason: str) -> None:
-        """Nothing of value ``name`` can be cut. Axes that nothing has read stay unread."""
-        for found in self.states.get(name, ()):
-            if found is not None:
-                self.ledger.fix(found, self.ledger.code(reason))
-
-    def put(self, name: str, made: Sequence[Slots]) -> None:
-        """What an op makes, where it fits the shape that the value has."""
-        shape = self.resolution.shapes.get(name)
-        if shape is None or len(shape) != len(made):
-            for found in made:
-                self.ledger.fix(found, self.ledger.code(f"{name!r} has a shape that is not known"))
-            return
-        state: State = []
-        for found, size in zip(made, shape, strict=True):
-            if isinstance(found, int) or found.size == size:
-                state.append(found)
-            else:
-                code = self.ledger.code(f"{name!r} has another shape than the file declares")
-                self.ledger.fix(found, code)
-                state.append(code)
-        self.states[name] = state
 
 
 def couple(resolution: Resolution) -> Coupling:
@@ -138,7 +74,7 @@ def _stop(walk: Coupling, op: Op, reason: str) -> None:
     code = walk.ledger.code(reason)
     for name in op.outputs:
         shape = walk.resolution.shapes.get(name)
-        if name and shape is not None and len(shape) <= _MOST_AXES:
+        if name and shape is not None and len(shape) <= MOST_AXES:
             walk.states[name] = [code] * len(shape)
 
 
@@ -154,23 +90,7 @@ def _same(walk: Coupling, op: Op, names: Sequence[str]) -> None:
         return
     for axis, size in enumerate(shapes[0] or ()):
         if size > 1:
-            _tied(walk, [(name, axis) for name in names], size)
-
-
-def _tied(walk: Coupling, axes: Sequence[tuple[str, int]], size: int, start: Slots | None = None) -> Slots:
-    """Ties axes that are the same index by index; those nothing has read yet become that index."""
-    common = start
-    for name, axis in axes:
-        found = walk.states[name][axis]
-        if found is not None:
-            common = found if common is None else walk.ledger.tie(common, found)
-    if common is None:
-        common = walk.made(size)
-    for name, axis in axes:
-        if walk.states[name][axis] is None:
-            # An axis of a stored tensor keeps slots of its own even where it cannot be cut, so that it is reported.
-            walk.states[name][axis] = walk.ledger.of_entry(common, size) if isinstance(common, int) else common
-    return common
+            walk.tied([(name, axis) for name in names], size)
 
 
 def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
@@ -185,6 +105,25 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
     if shape is None or not used or any(walk.state(name) is None for name in used):
         _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of what it reads or makes is not known")
         return
+    if (
+        len(used) == 1
+        and walk.resolution.shapes[used[0]] == shape
+        and all(found is not None for found in walk.states[used[0]])
+    ):
+        made = [found for found in walk.states[used[0]] if found is not None]
+    else:
+        made = _broadcast(walk, used, shape)
+    if op.type in ("Trilu", "triu", "tril"):
+        for found in made[-2:]:
+            walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r} keeps a triangle"))
+    _unread(walk, op, marked, made)
+    for name in op.outputs:
+        if name:
+            walk.put(name, made)
+
+
+def _broadcast(walk: Coupling, used: Sequence[str], shape: Shape) -> list[Slots]:
+    """The slots of what several operands make together, broadcast as numpy does."""
     made: list[Slots] = []
     for axis, size in enumerate(shape):
         here = []
@@ -193,14 +132,8 @@ def _elementwise(walk: Coupling, op: Op, step: Rule) -> None:
             at = axis - (len(shape) - len(own))
             if at >= 0 and own[at] == size:
                 here.append((name, at))
-        made.append(SINGLE if size <= 1 or not here else _tied(walk, here, size))
-    if op.type in ("Trilu", "triu", "tril"):
-        for found in made[-2:]:
-            walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r} keeps a triangle"))
-    _unread(walk, op, marked, made)
-    for name in op.outputs:
-        if name:
-            walk.put(name, made)
+        made.append(SINGLE if size <= 1 or not here else walk.tied(here, size))
+    return made
 
 
 def _unread(walk: Coupling, op: Op, names: Sequence[str], made: Sequence[Slots]) -> None:
@@ -267,7 +200,7 @@ def _bound(walk: Coupling, op: Op, step: Binding) -> None:
             continue
         if result is None:
             shape = walk.resolution.shapes.get(name)
-            if shape is not None and len(shape) <= _MOST_AXES:
+            if shape is not None and len(shape) <= MOST_AXES:
                 walk.states[name] = [unmade] * len(shape)
             continue
         made: list[Slots] = []
@@ -318,8 +251,8 @@ def _factors(walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, 
         start = env.get(factor)
         if start is not None and all(walk.states[name][axis] is None for name, axis in axes):
             continue
-        env[factor] = _tied(
-            walk, [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start
+        env[factor] = walk.tied(
+            [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start
         )
     return env
 
@@ -356,7 +289,7 @@ def _products(
         for size in sizes:
             total *= size
         if alone:
-            found[factors] = _tied(walk, carriers, total)
+            found[factors] = walk.tied(carriers, total)
             continue
         for name, axis in read:
             parent = walk.slots(name, axis)
@@ -391,7 +324,7 @@ def _featureless(walk: Coupling, op: Op, step: Featureless) -> None:
     code = walk.ledger.code(f"{op.qualified} {op.name!r}: what it makes follows from shapes")
     for name in op.outputs:
         shape: Shape | None = walk.resolution.shapes.get(name)
-        if name and shape is not None and len(shape) <= _MOST_AXES:
+        if name and shape is not None and len(shape) <= MOST_AXES:
             walk.states[name] = [
                 SINGLE if size <= 1 else walk.made(size) if op.type in _UNIFORM else code for size in shape
             ]

@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.wiring.closing import CUTTABLE, Closed, close, ways
-from graphneurons.wiring.coupling import Coupling, couple
+from graphneurons.wiring.coupling import couple
 from graphneurons.wiring.group_records import Granularity, Group, Member, MemberUse, PartPlayed, Run
 from graphneurons.wiring.records import Integers
+from graphneurons.wiring.states import Coupling
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis, WeightUse
 
 _ATTENTION = frozenset({"query", "key", "value", "output"})
 _MOST_RUNS = 64
-_HOLES = "cutting any of it leaves holes where its axes are taken apart or joined"
+_HOLES = "no way was found to cut it that leaves no holes where its axes are taken apart or joined"
 
 
 def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:

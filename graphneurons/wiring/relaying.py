@@ -4,7 +4,6 @@ of it."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,21 +16,20 @@ from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers
 from graphneurons.wiring.regrouping import Landing, joined, regroup
 from graphneurons.wiring.slots import SINGLE, Slots
+from graphneurons.wiring.states import Coupling
 
 _COPYING = frozenset({"Expand", "Tile", "expand", "expand_as", "repeat", "broadcast_to", "Stack"})
 """Ops whose new places are copies."""
 
 _WORTHWHILE = 8
 
-if TYPE_CHECKING:
-    from graphneurons.wiring.coupling import Coupling
-
 
 def relay(walk: Coupling, op: Op) -> None:
     """Ties the axes of what a layout op makes to those of what it moves."""
     carried = payload(op)
+    moving = frozenset(carried)
     for index, name in enumerate(op.inputs):
-        if name and index not in carried and walk.state(name) is not None:
+        if name and index not in moving and walk.state(name) is not None:
             walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")
     names = [op.inputs[index] for index in carried if op.inputs[index]]
     if not names or any(walk.state(name) is None for name in names):
@@ -219,8 +217,11 @@ def _passed(walk: Coupling, op: Op, axis: Landing, out: int, split: tuple[int, P
     if split is not None and split[0] == out:
         owners = split[1].data.reshape(-1)
         made = np.full(landed.shape, outside, dtype=np.int64)
+        order = np.argsort(owners, kind="stable")
+        borders = np.searchsorted(owners[order], np.arange(len(axis.slots) + 1))
         for number, found in enumerate(axis.slots):
-            here = (owners == number) & (landed >= 0)
+            here = order[borders[number] : borders[number + 1]]
+            here = here[landed[here] >= 0]
             made[here] = found if isinstance(found, int) else found[landed[here]]
         return walk.ledger.keep(made)
     first = joined(walk.ledger, axis)
