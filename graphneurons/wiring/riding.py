@@ -23,6 +23,7 @@ from graphneurons.wiring.aligning import aligned_plane
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, partners
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
+from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
 from graphneurons.wiring.registry import Registry
 from graphneurons.wiring.sending import Sender, sent
@@ -156,67 +157,11 @@ def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:
 
 
 def _unknown(ride: Ride, op: Op, step: Unknown) -> Sequence[Rider]:
-    passed = _picked(ride, op)
-    return passed if passed is not None else _stopped(ride, op, step.reason)
-
-
-def _picked(ride: Ride, op: Op) -> Sequence[Rider] | None:
-    """Ids through an op that picks positions by an index only the running model knows: they pass where they do not
-    vary along what is picked from."""
-    if op.domain or op.type not in _PICKING or not op.inputs:
-        return None
-    data = ride.of(op.inputs[0])
+    data = ride.of(op.inputs[0]) if op.inputs else CONSTANT
     shape = ride.resolution.shapes.get(op.output)
-    if not isinstance(data, Plane) or shape is None:
-        return None
-    first, last = _PICKING[op.type](op, data.shape, shape)
-    if any(data.varies(axis) for axis in range(len(data.shape)) if first <= axis < len(data.shape) - last):
-        return None
-    front, back = data.data.shape[:first], data.data.shape[len(data.shape) - last :]
-    middle = (1,) * (len(shape) - first - last)
-    if len(shape) < first + last:
-        return None
-    return [Plane(shape, data.data.reshape(front + middle + back))] + [CONSTANT] * (len(op.outputs) - 1)
-
-
-def _along_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
-    given = op.attributes.get("axis", 0)
-    axis = given % max(1, len(data)) if isinstance(given, int) else 0
-    return axis, len(data) - axis - 1
-
-
-def _last_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
-    given = op.attributes.get("axis", -1)
-    axis = given % max(1, len(data)) if isinstance(given, int) else len(data) - 1
-    return axis, len(data) - axis - 1
-
-
-def _leading(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
-    """GatherND: the trailing axes that no index reaches stay as they are."""
-    trailing = 0
-    while trailing < min(len(data), len(shape)) - 1 and data[-1 - trailing] == shape[-1 - trailing]:
-        trailing += 1
-    return 0, trailing
-
-
-def _resized_axis(op: Op, data: Shape, shape: Shape) -> tuple[int, int]:
-    """The axes before and after the one whose size differs."""
-    if len(data) != len(shape):
-        return 0, 0
-    differing = [axis for axis, (a, b) in enumerate(zip(data, shape, strict=True)) if a != b]
-    if len(differing) != 1:
-        return 0, 0
-    return differing[0], len(data) - differing[0] - 1
-
-
-_PICKING: Mapping[str, Callable[[Op, Shape, Shape], tuple[int, int]]] = {
-    "Gather": _along_axis,
-    "GatherElements": _along_axis,
-    "GatherND": _leading,
-    "Compress": _along_axis,
-    "TopK": _last_axis,
-    "Slice": _resized_axis,
-}
+    indices = ride.resolution.shapes.get(op.inputs[1]) if len(op.inputs) > 1 else None
+    passed = picked(op, data, indices, shape) if isinstance(data, Plane) and shape is not None else None
+    return _stopped(ride, op, step.reason) if passed is None else [passed] + [CONSTANT] * (len(op.outputs) - 1)
 
 
 def _featureless(ride: Ride, op: Op, step: Featureless) -> Sequence[Rider]:
