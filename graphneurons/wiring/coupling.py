@@ -317,7 +317,7 @@ def _featureless(walk: Coupling, op: Op, step: Featureless) -> None:
     if op.domain == CONTROL and op.type == "Entry":
         _entry(walk, op.output)
         return
-    if not _READ_FOR_SHAPE.fullmatch(op.type) and not (op.domain and op.domain == "aten"):
+    if not _READ_FOR_SHAPE.fullmatch(op.type):
         for name in op.inputs:
             if name and walk.state(name) is not None:
                 walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")

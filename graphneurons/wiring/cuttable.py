@@ -21,7 +21,9 @@ _ORDERED_IN: Mapping[str, frozenset[str]] = {
     "attention": frozenset({"b", "t", "m", "n", "all", "v"}),
 }
 _ANY_ORDER = ("Reduce", "Global", "QLinearReduce", "QLinearGlobal", "Einsum")
-_SUMMED = frozenset({"sum", "mean", "amax", "amin", "prod", "norm", "logsumexp", "max", "min", "einsum"})
+_SUMMED = frozenset(
+    {"sum", "mean", "amax", "amin", "prod", "norm", "logsumexp", "var", "std", "linalg_vector_norm", "einsum"}
+)
 
 
 def alias(step: Binding, factor: str) -> str:
