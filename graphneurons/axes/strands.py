@@ -157,7 +157,7 @@ def _choose(resolution: Resolution, op: Op, found: dict[str, Constant]) -> None:
 def _row_of(strand: Strand, step: Binding, shape: Shape) -> Strand | None:
     """A strand of a table, as an index of the running model picks from it."""
     table, result = step.operands[0], step.results[0]
-    if table is None or result is None or not strand.untouched or len(result) != len(shape):
+    if table is None or result is None or not strand.present.is_constant or len(result) != len(shape):
         return None
     own = {name for axis in table for name in axis}
     chosen = planes.constant(shape)
@@ -166,7 +166,10 @@ def _row_of(strand: Strand, step: Binding, shape: Shape) -> Strand | None:
             number = chosen.data * shape[axis] + planes.along(shape, axis).data
             planes.check_size(number.size)
             chosen = Plane(shape, number)
-    picked = frozenset(axis for axis, names in enumerate(table) if set(names) & step.picked)
+    along = [axis for axis, names in enumerate(table) if set(names) & step.picked]
+    picked = frozenset(
+        stored for stored, plane in enumerate(strand.coordinates) if any(plane.varies(axis) for axis in along)
+    )
     return replace(
         strand,
         present=planes.constant(shape, 1),
