@@ -70,8 +70,8 @@ class Layer:
     direction; ``units`` is then the number of hidden units (None elsewhere). ``tied_to`` is the id of the first layer
     that uses the same weights: such a layer is listed, and counted once in the totals. ``role`` is the part it plays
     where that can be told: ``query``, ``key``, ``value``, ``output`` of attention (joined by ``+`` where one layer has
-    several), ``mlp_key``, ``mlp_gate``, ``mlp_value`` of an MLP block. ``attached``: the kinds of modulators that act on
-    its neurons and no others' (``bias``, ``normalisation``), in graph order.
+    several), ``mlp_key``, ``mlp_gate``, ``mlp_value`` of an MLP block. ``attached``: the kinds of modulators that act
+    on its neurons and no others' (``bias``, ``normalisation``), in graph order.
     """
 
     id: str

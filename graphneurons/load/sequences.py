@@ -1,7 +1,7 @@
 """Elements picked from a split at a position the file knows are slices: exporters write packed projections so.
 
-``SequenceAt(SplitToSequence(x, sizes), position)`` with constant sizes and position is ``x[..., start:stop, ...]``. Read
-as that slice it can be followed though the pieces differ in size, which a sequence of equal elements cannot hold.
+``SequenceAt(SplitToSequence(x, sizes), position)`` with constant sizes and position is ``x[..., start:stop, ...]``.
+Read as that slice it can be followed though the pieces differ in size, which a sequence of equal elements cannot hold.
 """
 
 from __future__ import annotations
