@@ -14,6 +14,8 @@ from graphneurons.errors import GraphNeuronsError
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
     from graphneurons.checks.policy import Policy
+    from graphneurons.checks.ranges import Range
+    from graphneurons.checks.scales import Quantized
     from graphneurons.health import Health
 
 Severity = Literal["error", "warning", "info"]
@@ -67,6 +69,20 @@ class Subject:
         from graphneurons.health import scan
 
         return scan(self.analysis)
+
+    @cached_property
+    def quantized(self) -> tuple[Quantized, ...]:
+        """The weights of layers that have a scale."""
+        from graphneurons.checks.scales import quantized_weights
+
+        return tuple(quantized_weights(self.analysis))
+
+    @cached_property
+    def ranges(self) -> Mapping[str, Range]:
+        """The values of which it can be proved between which numbers they lie."""
+        from graphneurons.checks.ranges import ranges
+
+        return ranges(self.analysis, self.policy.ranges)
 
     @property
     def stored_bytes(self) -> int:

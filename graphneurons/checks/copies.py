@@ -13,7 +13,7 @@ from graphneurons.graph import Filled
 from graphneurons.health import Health, WeightHealth
 from graphneurons.load.reading import read
 
-LARGEST_COMPARED = 1 << 26
+LARGEST_COMPARED = 1 << 24
 """Elements up to which two tensors are compared number by number; beyond, the extremes of all rows are proof enough."""
 
 

@@ -11,7 +11,7 @@ from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
 from graphneurons.load.reading import read
 
-_MOST_READ = 1 << 27
+_MOST_READ = 1 << 25
 
 
 @check("GN401", "neurons-not-aligned", "warning")

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
-from graphneurons.checks.scales import all_scales, quantized_weights, scaled_tensors
+from graphneurons.checks.scales import all_scales, scaled_tensors
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
 
@@ -29,7 +29,7 @@ def scale_axis(subject: Subject, limits: Limits) -> Iterator[Found]:
     Example: `DequantizeLinear(axis=1)` on a Conv weight (out, in, k, k).
     Fix: Quantize per neuron: set `axis` to the neuron axis named in the finding, and compute one scale per neuron.
     """
-    for each in quantized_weights(subject.analysis):
+    for each in subject.quantized:
         axes = each.use.axes
         if not each.per_axis or each.scale is None or not 0 <= each.axis < len(axes):
             continue
@@ -96,7 +96,7 @@ def bad_scale(subject: Subject, limits: Limits) -> Iterator[Found]:
     Example: The scale of a neuron whose weights were all zero was computed as 0 / 127.
     Fix: Calibrate again with data that reaches every channel, and give constant channels a scale of 1.
     """
-    for scale in all_scales(subject.analysis):
+    for scale in all_scales(subject.analysis, subject.quantized):
         values = scale.values
         with np.errstate(invalid="ignore"):
             bad = ~np.isfinite(values) | ((values < SMALLEST_NORMAL) & (not scale.blocked))
@@ -124,7 +124,7 @@ def clipped(subject: Subject, limits: Limits) -> Iterator[Found]:
     Example: A scale computed for another layer, or from percentiles of a distribution with heavy tails.
     Fix: Compute the scale from the weights themselves: max |w| / 127 per neuron.
     """
-    for each in quantized_weights(subject.analysis):
+    for each in subject.quantized:
         ref = each.use.weight
         if ref.dtype not in ("int8", "uint8") or ref.elements > _MOST_CLIP_READ or each.use.elements is not None:
             continue
@@ -205,7 +205,7 @@ def coarse(subject: Subject, limits: Limits) -> Iterator[Found]:
     Fix: Quantize this layer per channel (per neuron), or equalize its neurons first.
     """
     measured = {(each.layer, each.position): each for each in subject.health.weights}
-    for each in quantized_weights(subject.analysis):
+    for each in subject.quantized:
         if each.scale is None or each.scale.elements != 1 or not is_readable(each.scale.dtype):
             continue
         health = measured.get((each.layer.id, each.layer.weights.index(each.use)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,8 @@ from graphneurons.load.reading import read
 
 Bounds = npt.NDArray[np.float64]
 
-MOST_READ = 1 << 26
+MOST_READ = 1 << 25
+_AT_ONCE = 1 << 20
 _MARGIN = 1e-5
 """Share of the sum of magnitudes by which bounds are widened: runtimes add in float32, in their own order."""
 
@@ -66,10 +68,15 @@ class _Walk:
 
     def constant(self, op: Op, operand: int) -> npt.NDArray[np.float64] | None:
         """The stored numbers of an operand, if that is what it is."""
+        found = self.stored(op, operand)
+        return None if found is None else found.astype(np.float64)
+
+    def stored(self, op: Op, operand: int) -> npt.NDArray[Any] | None:
+        """The same in their own type."""
         ref = self.analysis.graph.weights.get(op.inputs[operand]) if operand < len(op.inputs) else None
         if ref is None or ref.elements > MOST_READ or not is_readable(ref.dtype) or ref.is_integer:
             return None
-        return read(ref).astype(np.float64)
+        return read(ref)
 
     def input(self, op: Op, operand: int = 0) -> Range | None:
         return self.known.get(op.inputs[operand]) if operand < len(op.inputs) else None
@@ -81,7 +88,7 @@ class _Walk:
 def _linear(walk: _Walk, op: Op) -> Range | None:
     """Bias + positive weights times the largest + negative weights times the smallest input."""
     found, made = walk.input(op), walk.layers.get(op.name, [])
-    weights = walk.constant(op, 1)
+    weights = walk.stored(op, 1)
     if found is None or weights is None or len(made) != 1 or len(made[0].weights) != 1:
         return None
     use = made[0].weights[0]
@@ -97,9 +104,8 @@ def _linear(walk: _Walk, op: Op) -> Range | None:
     low, high = float(whole.low[0]), float(whole.high[0])
     if padded:
         low, high = min(low, 0.0), max(high, 0.0)
-    if op.type == "Gemm":
-        rows = rows * float(op.attributes.get("alpha", 1.0))  # type: ignore[arg-type]
-    up, down = np.clip(rows, 0, None).sum(axis=1), np.clip(rows, None, 0).sum(axis=1)
+    factor = float(op.attributes.get("alpha", 1.0)) if op.type == "Gemm" else 1.0  # type: ignore[arg-type]
+    up, down = _sums(rows, factor)
     bias = np.zeros(rows.shape[0])
     if walk.has(op, 2):
         given = walk.constant(op, 2)
@@ -111,6 +117,17 @@ def _linear(walk: _Walk, op: Op) -> Range | None:
     axis = 1 if padded else -1
     lowest, highest = up * low + down * high + bias - slack, up * high + down * low + bias + slack
     return Range(lowest, highest, axis, made[0].id)
+
+
+def _sums(rows: npt.NDArray[Any], factor: float) -> tuple[Bounds, Bounds]:
+    """The sums of the positive and of the negative entries of every row, a few rows at a time."""
+    up, down = np.zeros(rows.shape[0]), np.zeros(rows.shape[0])
+    step = max(1, _AT_ONCE // max(1, rows.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        block = rows[start : start + step].astype(np.float64) * factor
+        up[start : start + step] = block.clip(0, None).sum(axis=1)
+        down[start : start + step] = block.clip(None, 0).sum(axis=1)
+    return up, down
 
 
 def _aligned(constant: npt.NDArray[np.float64], found: Range) -> Bounds | None:

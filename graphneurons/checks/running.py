@@ -12,6 +12,7 @@ from graphneurons.analysis import Analysis
 from graphneurons.checks.base import SEVERITIES, Check, CheckReport, Finding, Found, ModelReport, Subject
 from graphneurons.checks.policy import Policy, policy_from
 from graphneurons.checks.registry import checks
+from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
     from graphneurons.graph import ModelGraph
@@ -22,12 +23,16 @@ Model = Union[str, "os.PathLike[str]", "ModelGraph", Analysis]
 def run(subject: Subject) -> ModelReport:
     """What the selected checks find in one analyzed model, worst first.
 
-    Raises `DataError` where a check needs weights whose bytes cannot be read.
+    Raises `DataError` where a check needs weights whose bytes cannot be read, and `UsageError` where none is selected.
     """
     policy = subject.policy
     chosen = [check for check in checks().values() if policy.selects(check.code)]
     if subject.other is None:
         chosen = [check for check in chosen if not check.code.startswith("GN5")]
+    if not chosen:
+        raise UsageError(
+            "no rule is selected (GN5 needs something to compare with: --against)", file=subject.analysis.model.path
+        )
     found = [finding for check in chosen for finding in _searched(check, subject)]
     totals = subject.analysis.totals
     return ModelReport(

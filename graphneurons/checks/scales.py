@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,9 +93,9 @@ def _told(layer: Layer, use: WeightUse, op: Op, analysis: Analysis) -> Quantized
     return Quantized(layer, use, scale, zero, order[axis] if order else 0, block)
 
 
-def all_scales(analysis: Analysis) -> Iterator[Scale]:
+def all_scales(analysis: Analysis, quantized: Sequence[Quantized]) -> Iterator[Scale]:
     """Every stored scale, of weights and of activations, each tensor once."""
-    layers = {each.scale.name: each.layer.id for each in quantized_weights(analysis) if each.scale is not None}
+    layers = {each.scale.name: each.layer.id for each in quantized if each.scale is not None}
     ids = {layer.id for layer in analysis.layers}
     for modulator in analysis.modulators:
         if modulator.kind == "quantization" and modulator.of in ids:

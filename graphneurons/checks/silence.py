@@ -8,7 +8,7 @@ import numpy as np
 
 from graphneurons.checks.base import Found, Subject
 from graphneurons.checks.numbers import listed, some
-from graphneurons.checks.ranges import ranges, reached
+from graphneurons.checks.ranges import reached
 
 BEYOND = {"Sigmoid": 17.0, "Tanh": 9.0}
 """Where these differ from their limit by less than half the spacing of float32 at 1."""
@@ -16,8 +16,7 @@ BEYOND = {"Sigmoid": 17.0, "Tanh": 9.0}
 
 def silent_neurons(subject: Subject) -> Iterator[Found]:
     """Neurons whose largest value before a ReLU is not above zero."""
-    found = ranges(subject.analysis, subject.policy.ranges)
-    for op, known in reached(found, subject.analysis, frozenset({"Relu"})):
+    for op, known in reached(subject.ranges, subject.analysis, frozenset({"Relu"})):
         places = np.flatnonzero(known.high <= 0)
         if places.size:
             worst = float(known.high[places].max())
@@ -32,8 +31,7 @@ def silent_neurons(subject: Subject) -> Iterator[Found]:
 
 def saturated_neurons(subject: Subject) -> Iterator[Found]:
     """Neurons all of whose range lies where the activation is flat."""
-    found = ranges(subject.analysis, subject.policy.ranges)
-    for op, known in reached(found, subject.analysis, frozenset(BEYOND)):
+    for op, known in reached(subject.ranges, subject.analysis, frozenset(BEYOND)):
         limit = BEYOND[op.type]
         places = np.flatnonzero((known.low >= limit) | (known.high <= -limit))
         if places.size:

@@ -86,6 +86,13 @@ def test_concise_is_one_line_per_finding(cli: Cli, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("arguments", [["--select", "GN5"], ["--select", "GN501", "--ignore", "GN501"]])
+def test_no_rule_at_all_is_no_success(arguments: list[str], cli: Cli, tmp_path: Path) -> None:
+    ran = cli("check", healthy(tmp_path / "m.onnx"), *arguments)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "no rule is selected" in ran.err
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
