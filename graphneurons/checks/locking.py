@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.errors import DataError, UsageError, printable
 from graphneurons.health import Health, LayerHealth
 from graphneurons.health import scan as scanned
+from graphneurons.health.decoding import is_readable
+from graphneurons.load.reading import read
 
 if TYPE_CHECKING:
     pass
@@ -95,7 +98,8 @@ def _locked(layer: Layer, analysis: Analysis, health: LayerHealth | None) -> Loc
     norms: tuple[float, ...] = ()
     norm = 0.0
     if health is not None and health.neurons is not None and health.scanned:
-        values = np.sort(np.nan_to_num(health.neurons.l2.astype(np.float64), nan=0.0, posinf=0.0))
+        raw = np.nan_to_num(health.neurons.l2.astype(np.float64), nan=0.0, posinf=0.0)
+        values = np.sort(raw * _normalising(layer, analysis, raw.size))
         norm = _short(float(np.sqrt(np.square(values).sum())))
         if values.size:
             places = np.linspace(0, values.size - 1, min(_LISTED, values.size)).round().astype(int)
@@ -105,6 +109,28 @@ def _locked(layer: Layer, analysis: Analysis, health: LayerHealth | None) -> Loc
         "+".join(dict.fromkeys(use.weight.dtype for use in layer.weights)), layer.tied_to or "",
         tuple(sorted(reads)), norm, norms,
     )  # fmt: skip
+
+
+def _normalising(layer: Layer, analysis: Analysis, neurons: int) -> npt.NDArray[np.float64]:
+    """What a batch normalisation that alone reads the layer multiplies its neurons by: the weights count as if it were
+    folded into them, which exporters do or do not."""
+    readers = analysis.graph.consumers.get(layer.op.output, ())
+    op = readers[0] if len(readers) == 1 else None
+    unchanged = np.ones(neurons)
+    if op is None or op.type != "BatchNormalization" or op.domain or op.inputs[0] != layer.op.output:
+        return unchanged
+    gain, variance = (
+        (analysis.graph.weights.get(op.inputs[at]) for at in (1, 4)) if len(op.inputs) == 5 else (None, None)
+    )
+    if gain is None or variance is None or not gain.elements == variance.elements == neurons:
+        return unchanged
+    if not is_readable(gain.dtype) or not is_readable(variance.dtype):
+        return unchanged
+    epsilon = op.attributes.get("epsilon", 1e-5)
+    spread = read(variance).astype(np.float64).reshape(-1) + (epsilon if isinstance(epsilon, float) else 1e-5)
+    with np.errstate(all="ignore"):
+        found = np.abs(read(gain).astype(np.float64).reshape(-1)) / np.sqrt(spread)
+    return np.where(np.isfinite(found), found, 1.0)
 
 
 def _sources(layer: Layer, analysis: Analysis) -> Any:

@@ -105,7 +105,7 @@ def command(
         policy = _policy(config, isolated, (select, extend_select, ignore), ranges, fail_on)
         for target in (output, write_baseline):
             if target is not None:
-                check_target(target, [*paths, *(each for each in (config, against) if each is not None)])
+                check_target(target, [*paths, *(each for each in (config, against, baseline) if each is not None)])
         known = None if baseline is None else read_baseline(baseline)
         given, sizes = parse_shapes(shapes), parse_dims(dims)
         tasks = [Task(path, policy, given, sizes, against) for path in paths]

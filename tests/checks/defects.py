@@ -248,7 +248,7 @@ def _train_dropout(made: onnx.ModelProto, random: Random) -> Expected:
     return Expected("GN104")
 
 
-def _normalise(made: onnx.ModelProto, training: int) -> None:
+def normalise(made: onnx.ModelProto, training: int) -> None:
     for name, value in (("gain", 1.0), ("shift", 0.0), ("mean", 0.0), ("var", 1.0)):
         values = np.full(8, value, np.float32) + np.arange(8, dtype=np.float32) * np.float32(0.01)
         made.graph.initializer.append(numpy_helper.from_array(values, f"bn.{name}"))
@@ -261,12 +261,12 @@ def _normalise(made: onnx.ModelProto, training: int) -> None:
 
 
 def _train_batch_norm(made: onnx.ModelProto, random: Random) -> Expected:
-    _normalise(made, 1)
+    normalise(made, 1)
     return Expected("GN104", "stem")
 
 
 def _unfold(made: onnx.ModelProto, random: Random) -> Expected:
-    _normalise(made, 0)
+    normalise(made, 0)
     return Expected("GN105", "stem")
 
 

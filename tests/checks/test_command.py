@@ -273,6 +273,18 @@ def test_a_damaged_baseline_is_refused(text: str, cli: Cli, tmp_path: Path) -> N
     assert (tmp_path / "known.json").read_text() == text
 
 
+def test_nothing_that_is_read_is_written_over(cli: Cli, tmp_path: Path) -> None:
+    sick(tmp_path / "m.onnx")
+    assert cli("check", "m.onnx", "--write-baseline", "known.json").code == 0
+    before = (tmp_path / "known.json").read_bytes()
+    for option in ("--baseline", "--against", "--config"):
+        ran = cli("check", "m.onnx", option, "known.json", "-o", "known.json")
+        assert ran.code == 2
+        assert ran.err.count("\n") == 1
+    assert cli("check", "m.onnx", "-o", "m.onnx").code == 2
+    assert (tmp_path / "known.json").read_bytes() == before
+
+
 def test_output_goes_to_a_file(cli: Cli, tmp_path: Path) -> None:
     ran = cli("check", sick(tmp_path / "m.onnx"), "--format", "sarif", "-o", tmp_path / "out.sarif")
     assert (ran.code, ran.out) == (1, "")

@@ -14,6 +14,7 @@ from onnx import helper
 import graphneurons
 from graphneurons.checks.locking import dumps, lock, lock_of, read_lock
 from graphneurons.errors import UsageError
+from tests.checks.defects import normalise
 from tests.checks.models import HEALTHY, Random, attribute, model, node, replace, weight
 
 
@@ -67,6 +68,23 @@ def test_another_export_of_the_same_model_is_only_renamed(tmp_path: Path) -> Non
     ]
     again = model(nodes, weights, {"x": [1, 12]}, ["y"])
     assert {code for code, _ in _drift(first, again, tmp_path)} == {"GN508"}
+
+
+def test_a_folded_normalisation_is_no_drift(tmp_path: Path) -> None:
+    before, after = _made("cnn"), _made("cnn")
+    normalise(before, 0)
+    gain, variance = weight(before, "bn.gain"), weight(before, "bn.var")
+    factor = gain / np.sqrt(variance + 1e-5)
+    replace(after, "stem.weight", (weight(after, "stem.weight") * factor[:, None, None, None]).astype(np.float32))
+    assert _drift(before, after, tmp_path) == []
+    assert ("GN506", "stem") in _drift(after, _scaled(after), tmp_path)
+
+
+def _scaled(made: onnx.ModelProto) -> onnx.ModelProto:
+    again = onnx.ModelProto()
+    again.CopyFrom(made)
+    replace(again, "stem.weight", weight(made, "stem.weight") * np.float32(1.2))
+    return again
 
 
 def _retrain(made: onnx.ModelProto, random: Random) -> None:
