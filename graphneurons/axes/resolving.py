@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,7 +75,7 @@ class Resolution:
     steps: Mapping[str, Step]
 
     def site(self, op: Op) -> Site:
-        return _site(op, self.shapes, self.values, self.constants)
+        return _site(op, self.graph, self.shapes, self.values.get, self.constants)
 
 
 @dataclass
@@ -174,15 +174,15 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     site = None
     text: RuleText = entry
     if not isinstance(text, str):
-        site = _site(op, walk.shapes, walk, walk.constants)
+        site = _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
         text = text(site)
     if text == "shape" or text.startswith("stop"):
-        made = made_shapes(site or _site(op, walk.shapes, walk, walk.constants))
+        made = made_shapes(site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants))
         return FEATURELESS if text == "shape" else Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), made
     if not any(op.inputs):
         raise NoRule("it has no operands")
     if text == "layout":
-        site = site or _site(op, walk.shapes, walk, walk.constants)
+        site = site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
         return LAYOUT, _moved_shapes(site)
     if op.type in CHOOSING and op.inputs[0] in walk.constants:
         walk.value(op.inputs[0])
@@ -190,7 +190,7 @@ def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
     simple = _elementwise_shape(rule, op, walk.shapes)
     if simple is not None:
         return rule, simple
-    site = site or _site(op, walk.shapes, walk, walk.constants)
+    site = site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
     if any(site.has(index) for index in range(len(rule.operands), len(op.inputs))):
         raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
     binding = bound(text, site.shapes)
@@ -233,13 +233,20 @@ def _is_whole(pattern: Pattern) -> bool:
     return pattern.mark == "" and len(pattern.axes) == 1 and pattern.axes[0].variadic and not pattern.axes[0].mixed
 
 
-def _site(op: Op, shapes: Mapping[str, Shape], values: Any, constants: Any) -> Site:
-    known = values.value if isinstance(values, _Walk) else values.get
+def _site(
+    op: Op,
+    graph: ModelGraph,
+    shapes: Mapping[str, Shape],
+    value: Callable[[str], Array | None],
+    constants: Collection[str],
+) -> Site:
+    stored = [graph.weights.get(name) for name in op.inputs]
     return Site(
         op,
         tuple(shapes.get(name) if name else None for name in op.inputs),
-        tuple(known(name) if name else None for name in op.inputs),
+        tuple(value(name) if name else None for name in op.inputs),
         tuple(name in constants for name in op.inputs),
+        tuple("" if ref is None else ref.dtype for ref in stored),
     )
 
 
@@ -274,7 +281,7 @@ def _fold(walk: _Walk, op: Op, step: Step) -> Sequence[Shape | None] | None:
     elif walk.folded > FOLD_BUDGET or not op.inputs or walk.value(op.inputs[0]) is None:
         return None
     else:
-        site = _site(op, walk.shapes, walk, walk.constants)
+        site = _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
         results = fold(site, site.values)
     if results is None:
         shape = _filled_shape(walk, op)

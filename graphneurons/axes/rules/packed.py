@@ -95,8 +95,11 @@ def gather_block_quantized(site: Site) -> str:
 
 
 def _pack(site: Site, data: tuple[int, ...], scales: tuple[int, ...], block: int) -> int:
-    """How many elements share a byte: more than one if the blocks cover more elements than the table has columns."""
+    """How many elements share a byte: more than one if the blocks cover more elements than the table has columns.
+    Types of less than a byte count elements themselves."""
     size, bits = site.number("block_size", 128), site.number("bits", 4)
+    if site.dtype(0) in ("int4", "uint4", "int2", "uint2"):
+        return 1
     if block != len(data) - 1 or size < 1 or bits not in (2, 4) or scales[block] * size <= data[-1]:
         return 1
     pack = 8 // bits

@@ -24,12 +24,17 @@ class NoRule(Exception):  # noqa: N818 - not an error: the reason why a weight s
 class Site:
     """One op where it stands. ``shapes[i]`` is None where the operand is left out or its shape is not known;
     ``values[i]`` is the array of a small operand whose numbers are known before the model runs; ``constant[i]`` tells
-    whether the operand is derived from constants only."""
+    whether the operand is derived from constants only; ``dtypes[i]`` is the element type of a stored tensor."""
 
     op: Op
     shapes: tuple[Shape | None, ...]
     values: tuple[npt.NDArray[Any] | None, ...]
     constant: tuple[bool, ...]
+    dtypes: tuple[str, ...] = ()
+
+    def dtype(self, index: int) -> str:
+        """The element type of operand ``index`` where it is a stored tensor, else ``""``."""
+        return self.dtypes[index] if index < len(self.dtypes) else ""
 
     def has(self, index: int) -> bool:
         """Whether operand ``index`` is there at all."""
