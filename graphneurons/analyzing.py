@@ -13,6 +13,7 @@ from graphneurons.axes.rules.site import Shape
 from graphneurons.axes.strands import weave
 from graphneurons.axes.uses import uses
 from graphneurons.census import count, named
+from graphneurons.collecting import paused_collection
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
 from graphneurons.wiring.aligning import modulated_source
@@ -35,6 +36,11 @@ def analyze(
     Raises `LoadError` for files that are no models and `UsageError` for inputs or dimensions that do not exist.
     """
     graph = model if isinstance(model, ModelGraph) else load(model)
+    with paused_collection():
+        return _analyzed(graph, shapes, dims)
+
+
+def _analyzed(graph: ModelGraph, shapes: Mapping[str, Shape] | None, dims: Mapping[str, int] | None) -> Analysis:
     resolution = resolve(graph, shapes, dims)
     found = list(uses(resolution, weave(resolution)))
     layers, lookups = named(found, "weight"), named(found, "lookup")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from graphneurons.collecting import paused_collection
 from graphneurons.errors import LoadError
 from graphneurons.graph import ModelGraph, ModelInfo, Op
 from graphneurons.load.coefficients import with_coefficients
@@ -75,22 +75,10 @@ def _honest(path: str) -> Iterator[None]:
         raise LoadError("the structure does not fit into memory", file=path) from None
 
 
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Millions of small objects are made and none is garbage: looking for cycles among them takes a third of it all."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 def _load(buffer: Buffer, path: str, directory: str | None) -> ModelGraph:
     import onnx
 
-    with _honest(path), _without_collector():
+    with _honest(path), paused_collection():
         try:
             skimmed = skim(buffer, path)
             model: Any = onnx.ModelProto.FromString(skimmed.structure)
