@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -65,8 +65,8 @@ class Synapses:
     """The presynaptic neurons of one weight of one layer.
 
     ``weight``: position in ``Layer.weights``; ``neurons[s]``: global number of what synapse ``s`` reads. Synapses are
-    numbered over the channels the op contracts, all groups of a grouped convolution in full; kernel taps share their
-    channel's source. ``groups``: how many equal runs neurons and channels fall into, each reading only its own.
+    numbered over the channels the op contracts, in the order of the activation's own axes, all groups of a grouped
+    convolution in full; kernel taps share their channel's source. ``groups``: how many equal runs neurons and channels fall into, each reading only its own.
     """
 
     layer: str
@@ -108,13 +108,13 @@ class Segment:
 
 @dataclass(frozen=True)
 class Wiring:
-    """All connections of a model. ``synapses`` is keyed by layer id; ``reads`` and ``feeds`` go both ways."""
+    """All connections of a model. ``synapses`` is keyed by layer id; `graphneurons.wiring.tracing` goes both ways from
+    one neuron."""
 
     sources: tuple[Source, ...]
     junctions: tuple[Junction, ...]
     synapses: Mapping[str, tuple[Synapses, ...]]
     reasons: tuple[str, ...] = ()
-    notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def _bases(self) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 RuleText = str | Callable[["Site"], str]
-RuleTable = Mapping[str, RuleText]
 
 
 class NoRule(Exception):  # noqa: N818 - not an error: the reason why a weight stays unlabelled
