@@ -66,7 +66,8 @@ class Synapses:
 
     ``weight``: position in ``Layer.weights``; ``neurons[s]``: global number of what synapse ``s`` reads. Synapses are
     numbered over the channels the op contracts, in the order of the activation's own axes, all groups of a grouped
-    convolution in full; kernel taps share their channel's source. ``groups``: how many equal runs neurons and channels fall into, each reading only its own.
+    convolution in full; kernel taps share their channel's source. ``groups``: how many equal runs neurons and channels
+    fall into, each reading only its own.
     """
 
     layer: str
