@@ -10,7 +10,7 @@ import numpy as np
 
 from graphneurons.axes import planes
 from graphneurons.axes.aten_layouts import numbers
-from graphneurons.axes.moving import Layout, Payload, first, in_range, overwritten, positions
+from graphneurons.axes.moving import Layout, Payload, first, in_range, overwritten, padded, positions
 from graphneurons.axes.planes import Integers, Plane
 from graphneurons.axes.rules.site import NoRule, Site
 
@@ -138,28 +138,8 @@ def _pad(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
     mode = _MODES.get(site.op.type) or site.text("mode", "constant")
     for number in range(len(amounts) // 2):
         axis = len(plane.shape) - 1 - number
-        before, after = amounts[2 * number], amounts[2 * number + 1]
-        size = plane.shape[axis]
-        if max(before, after) > planes.LARGEST or size + before + after < 0:
-            raise NoRule(f"pads {before} and {after} of an axis of size {size} are out of bounds")
-        if before == 0 and after == 0:
-            continue
-        if mode == "constant" or not size:
-            plane = planes.pad(plane, axis, before, after, fill)
-        else:
-            plane = planes.take(plane, _mirrored(mode, size, before, after), axis)
+        plane = padded(plane, axis, amounts[2 * number], amounts[2 * number + 1], mode, fill)
     return (plane,)
-
-
-def _mirrored(mode: str, size: int, before: int, after: int) -> Integers:
-    places = np.arange(-before, size + after, dtype=np.int64)
-    if mode == "replicate":
-        return np.clip(places, 0, size - 1)
-    if mode == "circular":
-        return places % size
-    period = max(1, 2 * (size - 1))
-    places = places % period
-    return np.where(places >= size, period - places, places)
 
 
 _MODES = {

@@ -13,8 +13,8 @@ from math import prod
 import numpy as np
 
 from graphneurons.axes import aten_indexing, aten_joining, aten_layouts, indexing_layouts, planes, sequence_layouts
-from graphneurons.axes.moving import Layout, Payload, first
-from graphneurons.axes.planes import Integers, Plane
+from graphneurons.axes.moving import Layout, Payload, first, padded
+from graphneurons.axes.planes import Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
 
 
@@ -199,28 +199,8 @@ def _pad(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:
         raise NoRule(f"pads {list(amounts)} do not fit {len(axes)} axes")
     mode = site.text("mode", "constant")
     for position, axis in enumerate(axes):
-        before, after = amounts[position], amounts[position + len(axes)]
-        if before == 0 and after == 0:
-            continue
-        size = plane.shape[axis]
-        if max(before, after) > planes.LARGEST or size + before + after < 0:
-            raise NoRule(f"pads {before} and {after} of an axis of size {size} are out of bounds")
-        if mode == "constant" or size == 0:
-            plane = planes.pad(plane, axis, before, after, fill)
-        else:
-            plane = planes.take(plane, _reflected(mode, size, before, after), axis)
+        plane = padded(plane, axis, amounts[position], amounts[position + len(axes)], mode, fill)
     return (plane,)
-
-
-def _reflected(mode: str, size: int, before: int, after: int) -> Integers:
-    places = np.arange(-before, size + after, dtype=np.int64)
-    if mode == "edge":
-        return np.clip(places, 0, size - 1)
-    if mode == "wrap":
-        return places % size
-    period = max(1, 2 * (size - 1))
-    places = places % period
-    return np.where(places >= size, period - places, places)
 
 
 def _tile(site: Site, given: Payload, fill: int | None) -> tuple[Plane, ...]:

@@ -57,3 +57,25 @@ def overwritten(base: Plane | None, updates: Plane | None, shape: Shape, flat: I
         for plane, size in ((base, shape), (updates, flat.shape))
     ]
     return planes.tighten(Plane(shape, np.concatenate(parts)[pick].reshape(shape)))
+
+
+def padded(plane: Plane, axis: int, before: int, after: int, mode: str, fill: int | None) -> Plane:
+    """``plane`` with an axis padded (or, by negative amounts, cut): with ``fill``, or with what ``mode`` repeats of it.
+
+    ONNX calls the modes edge, wrap and reflect, PyTorch replicate, circular and reflect.
+    """
+    size = plane.shape[axis]
+    if before == 0 and after == 0:
+        return plane
+    if max(before, after) > planes.LARGEST or size + before + after < 0:
+        raise NoRule(f"pads {before} and {after} of an axis of size {size} are out of bounds")
+    if mode == "constant" or size == 0:
+        return planes.pad(plane, axis, before, after, fill)
+    places = np.arange(-before, size + after, dtype=np.int64)
+    if mode in ("edge", "replicate"):
+        return planes.take(plane, np.clip(places, 0, size - 1), axis)
+    if mode in ("wrap", "circular"):
+        return planes.take(plane, places % size, axis)
+    period = max(1, 2 * (size - 1))
+    places = places % period
+    return planes.take(plane, np.where(places >= size, period - places, places), axis)
