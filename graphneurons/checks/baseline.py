@@ -7,13 +7,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from graphneurons.checks.base import CheckReport, ModelReport
 from graphneurons.checks.fingerprints import fingerprints, readable
+from graphneurons.checks.stored import read_stored
 from graphneurons.errors import UsageError
 
-LARGEST = 64 << 20
 VERSION = 1
 
 Baseline = Mapping[str, frozenset[str]]
@@ -22,18 +21,7 @@ Baseline = Mapping[str, frozenset[str]]
 
 def read_baseline(path: str) -> Baseline:
     """Raises `UsageError` for a file that is no baseline."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UsageError("is too large for a baseline", file=path)
-        found: Any = json.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
-    except (ValueError, RecursionError):
-        raise UsageError("is no baseline: not JSON; write one with --write-baseline", file=path) from None
-    if not isinstance(found, dict) or found.get("graphneurons_baseline") != VERSION:
-        raise UsageError("is no baseline of this version; write one with --write-baseline", file=path)
+    found = read_stored(path, "baseline", VERSION, "--write-baseline")
     models = found.get("models")
     if not isinstance(models, dict) or not all(_is_entry(entry) for entry in models.values()):
         raise UsageError("is damaged: its models are not lists of findings", file=path)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer
+from graphneurons.checks.stored import read_stored
 from graphneurons.errors import DataError, UsageError, printable
 from graphneurons.health import Health, LayerHealth
 from graphneurons.health import scan as scanned
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     pass
 
 VERSION = 1
-LARGEST = 256 << 20
 _LISTED = 16
 
 
@@ -154,18 +154,7 @@ def dumps(found: Lock) -> str:
 
 def read_lock(path: str) -> Lock:
     """The lock in a file. Raises `UsageError` for one that is damaged or of another version."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise UsageError("is too large for a lock", file=path)
-        found: Any = json.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
-    except (ValueError, RecursionError):
-        raise UsageError("is no lock: not JSON; write one with `graphneurons lock MODEL -o LOCK`", file=path) from None
-    if not isinstance(found, dict) or found.get("graphneurons_lock") != VERSION:
-        raise UsageError("is no lock of this version; write one with `graphneurons lock MODEL -o LOCK`", file=path)
+    found = read_stored(path, "lock", VERSION, "`graphneurons lock MODEL -o LOCK`")
     try:
         layers = tuple(LockedLayer(**_checked(each, LockedLayer)) for each in found["layers"])
         rest = {name: value for name, value in found.items() if name not in ("graphneurons_lock", "layers")}
