@@ -11,7 +11,7 @@ import numpy.typing as npt
 from graphneurons.analysis import Analysis, Layer, WeightUse
 from graphneurons.graph import Op, WeightRef
 from graphneurons.health.numbering import UnnumberedError
-from graphneurons.health.quantizing import _quantizer as quantizer_of
+from graphneurons.health.quantizing import quantizer_of
 from graphneurons.load.reading import read
 from graphneurons.naming import unique_ids
 

@@ -57,7 +57,7 @@ def quantization_of(use: WeightUse, op: Op, graph: ModelGraph) -> Quantization |
     """How to restore ``use``'s weight; None where it holds numbers as they are. Raises `UnnumberedError` where it can
     be told that it is quantized, but not how."""
     ref = use.weight
-    found = _quantizer(use, op, graph)
+    found = quantizer_of(use, op, graph)
     if found is None:
         return Quantization(None, None, (1,) * len(ref.shape)) if ref.is_integer else None
     scale, zero, order, axis, block = found
@@ -73,7 +73,7 @@ def quantization_of(use: WeightUse, op: Op, graph: ModelGraph) -> Quantization |
     return Quantization(scales, zeros, tuple(blocks))
 
 
-def _quantizer(
+def quantizer_of(
     use: WeightUse, op: Op, graph: ModelGraph
 ) -> tuple[WeightRef | None, WeightRef | None, tuple[int, ...], int, int] | None:
     """Scale, zero point, the stored axes in the order in which they meet them, the axis they run along, and block size:
