@@ -167,7 +167,7 @@ def _all(paths: Sequence[str], request: Request, several: bool, output: str | No
 
 def _texts(paths: Sequence[str], request: Request, on_screen: bool, failed: list[str]) -> Iterator[str]:
     """One text per model that can be analyzed; the others are reported on stderr and noted in ``failed``."""
-    from graphneurons.cli.failing import complain, report
+    from graphneurons.cli.failing import report, warn
     from graphneurons.cli.writing import progress
 
     done = 0
@@ -185,8 +185,7 @@ def _texts(paths: Sequence[str], request: Request, on_screen: bool, failed: list
             continue
         finally:
             gc.unfreeze()
-        for notice in analysis.notices:
-            complain(": ".join(part for part in (path, notice.where, notice.message) if part), "warning")
+        warn(path, analysis.notices)
         del analysis
         done += 1
         yield text

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from graphneurons.errors import GraphNeuronsError, printable
 from graphneurons.reports.names import neutral
+
+if TYPE_CHECKING:
+    from graphneurons.graph import Notice
 
 
 def complain(message: str, kind: str = "error") -> None:
@@ -14,6 +19,12 @@ def complain(message: str, kind: str = "error") -> None:
     if sys.stderr is not None:
         sys.stderr.write(f"{kind}: {neutral(printable(message, 4000))}\n")
         sys.stderr.flush()
+
+
+def warn(file: str, notices: Iterable[Notice]) -> None:
+    """A ``warning:`` line for every oddity met in ``file``."""
+    for notice in notices:
+        complain(": ".join(part for part in (file, notice.where, notice.message) if part), "warning")
 
 
 def report(error: Exception, file: str) -> None:

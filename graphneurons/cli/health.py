@@ -48,8 +48,8 @@ def command(
     Exit code: 0 whatever was found, 2 for any error.
     """
     from graphneurons.cli.arguments import parse_dims, parse_shapes
-    from graphneurons.cli.failing import complain, report
-    from graphneurons.cli.writing import check_target, emit, progress, replace
+    from graphneurons.cli.failing import report, warn
+    from graphneurons.cli.writing import check_target, deliver, progress
 
     if as_json and top is not None:
         raise click.UsageError("--top shapes tables; JSON always holds everything")
@@ -69,12 +69,8 @@ def command(
     except Exception as error:
         report(error, model)
         return 2
-    for notice in analysis.notices:
-        complain(": ".join(part for part in (model, notice.where, notice.message) if part), "warning")
-    if output is None:
-        emit([text])
-    else:
-        replace(output, text)
+    warn(model, analysis.notices)
+    deliver(text, output)
     return 0
 
 

@@ -25,7 +25,7 @@ def command(model: str, output: str | None, shapes: tuple[str, ...], dims: tuple
     from graphneurons.cli.analyze import analysis_of
     from graphneurons.cli.arguments import parse_dims, parse_shapes
     from graphneurons.cli.failing import report
-    from graphneurons.cli.writing import check_target, emit, progress, replace
+    from graphneurons.cli.writing import check_target, deliver, progress
 
     try:
         if output is not None:
@@ -40,8 +40,5 @@ def command(model: str, output: str | None, shapes: tuple[str, ...], dims: tuple
     except Exception as error:
         report(error, model)
         return 2
-    if output is None:
-        emit([text])
-    else:
-        replace(output, text)
+    deliver(text, output)
     return 0

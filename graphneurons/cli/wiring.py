@@ -52,8 +52,8 @@ def command(
     Exit code: 0, or 2 for any error.
     """
     from graphneurons.cli.arguments import parse_dims, parse_shapes
-    from graphneurons.cli.failing import complain, report
-    from graphneurons.cli.writing import check_target, emit, progress, replace
+    from graphneurons.cli.failing import report, warn
+    from graphneurons.cli.writing import check_target, deliver, progress
 
     if target is None and (up is not None or down is not None):
         raise click.UsageError("--up and --down need a LAYER")
@@ -81,12 +81,8 @@ def command(
         return 2
     finally:
         gc.unfreeze()
-    for notice in analysis.notices:
-        complain(": ".join(part for part in (model, notice.where, notice.message) if part), "warning")
-    if output is None:
-        emit([text])
-    else:
-        replace(output, text)
+    warn(model, analysis.notices)
+    deliver(text, output)
     return 0
 
 

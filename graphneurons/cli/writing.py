@@ -115,6 +115,14 @@ def _same(path: str, other: str) -> bool:
         return False
 
 
+def deliver(text: str, output: str | None) -> None:
+    """Writes ``text`` to the file ``output`` (see `replace`), or to standard output where that is None (see `emit`)."""
+    if output is None:
+        emit([text])
+    else:
+        replace(output, text)
+
+
 def replace(path: str, text: str) -> None:
     """Writes ``text`` to ``path`` in UTF-8: afterwards the file is whole and new, or, on any error, as it was.
 
