@@ -1,0 +1,149 @@
+"""What a probe works on and what it answers: frozen records, from activations to verdicts.
+
+A probe is a neuron whose synapses are learned: it reads a concept c(x) from activations h(x) (Alain and Bengio 2016,
+"Understanding intermediate layers using linear classifier probes"). Its score means something only beside that of
+controls; *selectivity* is score minus control (Hewitt and Liang 2019, "Designing and Interpreting Probes with Control
+Tasks").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+Task = Literal["binary", "classes", "number"]
+Method = Literal["single", "linear", "nonlinear"]
+Pooling = Literal["mean", "max", "last", "keep"]
+ControlKind = Literal["shuffled", "random", "untrained"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Concept:
+    """A property of the inputs. ``values``: one per row of the data: the index of a class, or a number.
+
+    ``classes``: the names of the classes in the order of their indices; empty for numbers. A ``binary`` concept has two,
+    and the second is the one that is carried.
+    """
+
+    name: str
+    task: Task
+    values: Floats
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activations:
+    """What the neurons of ``layer`` put out.
+
+    ``values``: (samples, neurons) float32; ``rows[s]``: the row of the data that sample ``s`` comes from, so that
+    positions kept as samples stay together when data are split. ``value``: the name of the tensor read; ``after``: the
+    activation applied to it (None: before any, or there is none).
+    """
+
+    layer: str
+    value: str
+    after: str | None
+    pooling: Pooling
+    values: npt.NDArray[np.float32]
+    rows: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """``metric``: ``auc`` of two classes, ``balanced_accuracy`` of more, ``r2`` of numbers; on held-out data, with the
+    bounds of its 95 % confidence interval."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The same probe where it should find nothing: ``shuffled`` labels, ``random`` neurons (Gaussian noise in place of
+    the activations' values), an ``untrained`` copy of the model with its weights drawn anew."""
+
+    kind: ControlKind
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``carries``: the score lies beyond every control, and ``p`` (corrected for how many were asked) is below the
+    level. ``reason``: one line that says why, or why not."""
+
+    carries: bool
+    p: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeuronProbe:
+    """One neuron on its own: ``sigmoid(w h + b)``.
+
+    ``sign``: +1 where it responds more with the concept, -1 where less. ``threshold``: the activation at which the probe
+    decides. ``rate_with``, ``rate_without``: the share of samples with (without) the concept on which it fires (> 0);
+    ``mean_with``, ``mean_without``: its mean activation there. The five are None where the concept is no binary one.
+    """
+
+    neuron: int
+    score: Score
+    selectivity: float
+    verdict: Verdict
+    sign: int
+    threshold: float | None = None
+    rate_with: float | None = None
+    rate_without: float | None = None
+    mean_with: float | None = None
+    mean_without: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerProbe:
+    """Many neurons together: ``sigmoid(W h + b)``, or a nonlinear ``g(h)``, which has no ``weights``.
+
+    ``weights``: (outputs, neurons probed), in units of the activations themselves; outputs are one for a binary concept
+    or a number, one per class else. ``neurons``: which of the layer's were read.
+    """
+
+    concept: str
+    method: Method
+    neurons: tuple[int, ...]
+    score: Score
+    accuracy: Score | None
+    controls: tuple[Control, ...]
+    selectivity: float
+    verdict: Verdict
+    weights: Floats | None = None
+    bias: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConceptReport:
+    """All answers about one concept. ``singles``: strongest first; ``single_controls``: what the best of as many neurons
+    reaches by chance."""
+
+    concept: Concept
+    probes: tuple[LayerProbe, ...]
+    singles: tuple[NeuronProbe, ...] = ()
+    single_controls: tuple[Control, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProbeReport:
+    """What `probe` found in one layer. ``samples`` were split into ``folds`` by group; ``seed`` repeats all of it."""
+
+    model: str
+    layer: str
+    activations: Activations
+    concepts: tuple[ConceptReport, ...]
+    folds: int
+    seed: int
+    notices: tuple[str, ...] = ()
