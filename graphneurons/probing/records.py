@@ -27,8 +27,8 @@ ControlKind = Literal["shuffled", "random", "untrained"]
 class Concept:
     """A property of the inputs. ``values``: one per row of the data: the index of a class, or a number.
 
-    ``classes``: the names of the classes in the order of their indices; empty for numbers. A ``binary`` concept has two,
-    and the second is the one that is carried.
+    ``classes``: the names of the classes in the order of their indices; empty for numbers. A ``binary`` concept has
+    two, and the second is the one that is carried.
     """
 
     name: str
@@ -88,9 +88,10 @@ class Verdict:
 class NeuronProbe:
     """One neuron on its own: ``sigmoid(w h + b)``.
 
-    ``sign``: +1 where it responds more with the concept, -1 where less. ``threshold``: the activation at which the probe
-    decides. ``rate_with``, ``rate_without``: the share of samples with (without) the concept on which it fires (> 0);
-    ``mean_with``, ``mean_without``: its mean activation there. The five are None where the concept is no binary one.
+    ``sign``: +1 where it responds more with the concept, -1 where less. ``threshold``: the activation at which the
+    probe decides. ``rate_with``, ``rate_without``: the share of samples with (without) the concept on which it fires
+    (> 0); ``mean_with``, ``mean_without``: its mean activation there. The five are None where the
+    concept is no binary one.
     """
 
     neuron: int
@@ -127,8 +128,8 @@ class LayerProbe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConceptReport:
-    """All answers about one concept. ``singles``: strongest first; ``single_controls``: what the best of as many neurons
-    reaches by chance."""
+    """All answers about one concept. ``singles``: strongest first; ``single_controls``: what the best of as many
+    neurons reaches by chance."""
 
     concept: Concept
     probes: tuple[LayerProbe, ...]
