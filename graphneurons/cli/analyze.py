@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from graphneurons.cli.options import Given, model_options
 from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,16 +60,7 @@ class Request:
 @click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @click.option("--format", type=click.Choice(["text", "json", "csv", "markdown"]), help="[default: text]")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
-@click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
-@click.option(
-    "--input",
-    "examples",
-    multiple=True,
-    metavar="[NAME=][TYPE:]1,3,224,224",
-    help="Example input of a PyTorch model made by Python code; repeatable.",
-)
-@click.option("--trust-code", is_flag=True, help="Allow MODEL to be package.module:factory, which is imported and run.")
+@model_options
 def command(
     models: tuple[str, ...],
     by: Literal["layer", "scope", "op"],
@@ -79,10 +71,7 @@ def command(
     as_json: bool,
     format: Format | None,
     output: str | None,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
-    examples: tuple[str, ...],
-    trust_code: bool,
+    given: Given,
 ) -> int:
     """Says for every weight which axis is neurons and which are synapses, and counts them.
 
@@ -103,7 +92,7 @@ def command(
 
     Exit code: 0 if all models were analyzed, 2 if not.
     """
-    from graphneurons.cli.arguments import find_models, parse_dims, parse_examples, parse_shapes
+    from graphneurons.cli.arguments import find_models
 
     if as_json and format not in (None, "json"):
         raise click.UsageError(f"--json and --format {format} exclude each other")
@@ -122,10 +111,7 @@ def command(
             top,
             everything,
             attention == "circuits",
-            parse_shapes(shapes),
-            parse_dims(dims),
-            parse_examples(examples),
-            trust_code,
+            *given.understood(),
         )
         paths = find_models(models)
         if output is not None:

@@ -57,9 +57,12 @@ def parse_dims(given: Iterable[str]) -> dict[str, int]:
 
 def parse_examples(given: Iterable[str]) -> tuple[Example, ...]:
     """``--input``, one per argument of a factory's module."""
+    texts = tuple(given)
+    if not texts:
+        return ()
     from graphneurons.load.factory import parse_example
 
-    return tuple(parse_example(text) for text in given)
+    return tuple(parse_example(text) for text in texts)
 
 
 def looks_like_factory(text: str) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from graphneurons.cli.options import Given, model_options
 from graphneurons.errors import GraphNeuronsError
 
 if TYPE_CHECKING:
@@ -21,16 +22,14 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(1), metavar="N", help="The N oddest layers, or largest neurons of LAYER.")
 @click.option("--json", "as_json", is_flag=True, help="For programs; with LAYER, every number of every neuron.")
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
-@click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
+@model_options
 def command(
     model: str,
     layer: str | None,
     top: int | None,
     as_json: bool,
     output: str | None,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
+    given: Given,
 ) -> int:
     """Reads every weight once and says how its neurons are: dead, with NaN or infinities, constant, copied, how large,
     how excitatory.
@@ -47,7 +46,6 @@ def command(
 
     Exit code: 0 whatever was found, 2 for any error.
     """
-    from graphneurons.cli.arguments import parse_dims, parse_shapes
     from graphneurons.cli.failing import report, warn
     from graphneurons.cli.writing import check_target, deliver, progress
 
@@ -56,7 +54,7 @@ def command(
     try:
         if output is not None:
             check_target(output, [model])
-        given, sizes = parse_shapes(shapes), parse_dims(dims)
+        opening = given.understood()
     except (GraphNeuronsError, OSError) as error:
         report(error, "")
         return 2
@@ -64,7 +62,7 @@ def command(
 
     try:
         with progress(f"analyzing {model}"):
-            analysis = analysis_of(model, given, sizes)
+            analysis = analysis_of(model, *opening)
         text = _rendered(analysis, layer, top, as_json, output)
     except Exception as error:
         report(error, model)

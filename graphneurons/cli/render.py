@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from graphneurons.cli.options import Given, model_options
 from graphneurons.errors import GraphNeuronsError, UsageError
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ FORMATS = ["svg", "png", "pdf", "dot"]
     type=click.Choice(["auto", "graphviz-pure", "dot"]),
     help="What draws.  [default: $GRAPHNEURONS_ENGINE, or what fits]",
 )
-@click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
-@click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
+@model_options
 def command(
     model: str,
     layer: str | None,
@@ -57,8 +57,7 @@ def command(
     format: str | None,
     at: str | None,
     engine: str | None,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
+    given: Given,
     **choices: Any,
 ) -> int:
     """Draws neurons and synapses of MODEL: the whole network, or LAYER by row, by column, by kernel, gate or head.
@@ -81,7 +80,7 @@ def command(
     from graphneurons.cli.failing import report
 
     try:
-        drawing, chosen = _drawing(model, layer, view, output, format, at, engine, (shapes, dims), choices)
+        drawing, chosen = _drawing(model, layer, view, output, format, at, engine, given, choices)
         if output is not None:
             drawing.save(output, chosen)
         else:
@@ -100,17 +99,16 @@ def _drawing(
     format: str | None,
     at: str | None,
     engine: str | None,
-    given: tuple[tuple[str, ...], tuple[str, ...]],
+    given: Given,
     choices: dict[str, Any],
 ) -> tuple[Drawing, str]:
     """The drawing, and the format to write it in. What can be refused without a model is refused first."""
-    from graphneurons.cli.arguments import parse_dims, parse_shapes
     from graphneurons.cli.writing import check_target, progress
     from graphneurons.views.drawing import format_of
     from graphneurons.views.options import Options
     from graphneurons.views.rendering import choose
 
-    shapes, dims = parse_shapes(given[0]), parse_dims(given[1])
+    opening = given.understood()
     options = {**choices, "at": _numbers(at) if at is not None else None}
     Options(**options)
     if output is not None:
@@ -124,7 +122,7 @@ def _drawing(
         from graphneurons.cli.analyze import analysis_of
         from graphneurons.views.viewing import render
 
-        return render(analysis_of(model, shapes, dims), layer, view, engine=engine, **options), chosen
+        return render(analysis_of(model, *opening), layer, view, engine=engine, **options), chosen
 
 
 def _numbers(text: str) -> tuple[float, ...]:

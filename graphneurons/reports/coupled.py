@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from graphneurons.analysis import Analysis
@@ -24,20 +24,25 @@ _EACH = {
 }
 
 
-def coupled(analysis: Analysis, view: View = View()) -> Iterator[Line]:  # noqa: B008
-    """Every group, with its members below it."""
+def groups_around(analysis: Analysis, name: str) -> tuple[Group, ...]:
+    """The groups with an axis of a weight of the layer, lookup or modulator ``name``."""
+    return tuple(
+        group for group in analysis.groups if any(use.of == name for each in group.members for use in each.uses)
+    )
+
+
+def coupled(analysis: Analysis, groups: Sequence[Group], view: View = View()) -> Iterator[Line]:  # noqa: B008
+    """``groups`` of the model, each with its members below it."""
     yield from title(analysis, view)
-    for group in analysis.groups[:_MOST_GROUPS]:
+    for group in groups[:_MOST_GROUPS]:
         yield ()
         yield from _heading(group, view)
         yield from drawn(_twigs(group), view.width, view.glyphs)
-    if not analysis.groups:
+    if not groups:
         yield ()
         yield line("  no axes are coupled")
-    elif len(analysis.groups) > _MOST_GROUPS:
-        yield line(
-            (f"  {view.glyphs.ellipsis} {len(analysis.groups) - _MOST_GROUPS:,} more (--json lists them)", "quiet")
-        )
+    elif len(groups) > _MOST_GROUPS:
+        yield line((f"  {view.glyphs.ellipsis} {len(groups) - _MOST_GROUPS:,} more (--json lists them)", "quiet"))
 
 
 def _heading(group: Group, view: View) -> Iterator[Line]:
@@ -66,8 +71,8 @@ def _twigs(group: Group) -> list[Twig]:
     return twigs
 
 
-def groups_record(analysis: Analysis) -> list[dict[str, Any]]:
-    """All groups, with the coordinates at which every index stands in every member."""
+def groups_record(groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """``groups``, with the coordinates at which every index stands in every member."""
     return [
         {
             "id": group.id,
@@ -77,7 +82,7 @@ def groups_record(analysis: Analysis) -> list[dict[str, Any]]:
             "alternatives": list(group.alternatives),
             "members": [_member(member) for member in group.members],
         }
-        for group in analysis.groups
+        for group in groups
     ]
 
 

@@ -168,6 +168,13 @@ def test_groups(cli, model):
     report = json.loads(cli("wiring", model, "--groups", "--json").out)
     assert {group["id"] for group in report["groups"]} >= {"fc1"}
     assert "groups" not in json.loads(cli("wiring", model, "--json").out)
-    refused = cli("wiring", model, "fc1", "--groups")
+    around = json.loads(cli("wiring", model, "fc1", "--groups", "--json").out)["groups"]
+    assert [group["id"] for group in around] == [
+        group["id"]
+        for group in report["groups"]
+        if any(use["of"] == "fc1" for member in group["members"] for use in member["uses"])
+    ]
+    assert len(around) < len(report["groups"])
+    refused = cli("wiring", model, "fc1:2", "--groups")
     assert refused.code == 2
-    assert "--groups is of the whole model; leave LAYER out" in refused.err
+    assert "--groups are of all neurons of a layer; leave :2 out" in refused.err

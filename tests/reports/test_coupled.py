@@ -27,7 +27,7 @@ def made(request):
 @pytest.mark.parametrize("width", [30, 60, None])
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 def test_every_group_is_shown_and_fits(made, width, glyphs):
-    lines = list(coupled(made, View(width=width, glyphs=glyphs)))
+    lines = list(coupled(made, made.groups, View(width=width, glyphs=glyphs)))
     assert all(width is None or measure(spans) <= width for spans in lines)
     whole = "".join("".join(plain(lines)).split())
     assert made.groups
@@ -37,13 +37,13 @@ def test_every_group_is_shown_and_fits(made, width, glyphs):
 
 
 def test_json_follows_its_schema(made):
-    report = json.loads(dumps_record(wiring_record(made) | {"groups": groups_record(made)}))
+    report = json.loads(dumps_record(wiring_record(made) | {"groups": groups_record(made.groups)}))
     WIRING.validate(report)
     assert [group["id"] for group in report["groups"]] == [group.id for group in made.groups]
 
 
 def test_json_says_where_every_index_stands(made):
-    for group, record in zip(made.groups, groups_record(made), strict=True):
+    for group, record in zip(made.groups, groups_record(made.groups), strict=True):
         for member, told in zip(group.members, record["members"], strict=True):
             if "coordinates" in told:
                 found = np.array(told["coordinates"])
@@ -65,4 +65,4 @@ def test_a_model_without_weights():
 
     made = analysis("empty.onnx")
     object.__setattr__(made, "groups", ())
-    assert "no axes are coupled" in "".join(plain(coupled(made)))
+    assert "no axes are coupled" in "".join(plain(coupled(made, made.groups)))

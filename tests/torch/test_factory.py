@@ -94,6 +94,24 @@ def test_factories_are_called_and_traced(home: Path, factory: str, inputs: list[
 
 
 @pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["wiring", "zoo_of_tests:small", "2:1"], "0  mlp_key, Relu"),
+        (["wiring", "zoo_of_tests:small", "0", "--groups"], "2.weight axis 1  synapse of 2"),
+        (["health", "zoo_of_tests:small", "0"], "0.weight  float32, as stored"),
+        (["render", "zoo_of_tests:small", "0", "--format", "dot"], "digraph graphneurons"),
+    ],
+)
+def test_other_commands_open_factories_too(home: Path, command: list[str], said: str) -> None:
+    done = CliRunner().invoke(commands, [*command, "--input", "1,4"], standalone_mode=False)
+    assert done.return_value == 2
+    assert "add --trust-code if you trust it" in done.output
+    done = CliRunner().invoke(commands, [*command, "--input", "1,4", "--trust-code"], standalone_mode=False)
+    assert (done.exception, done.return_value) == (None, 0)
+    assert said in done.output
+
+
+@pytest.mark.parametrize(
     ("factory", "inputs", "said"),
     [
         ("small", [], "Sequential.forward takes (input), given no inputs"),
