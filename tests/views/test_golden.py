@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.draw import Picture, model_file
 from graphneurons import render
 from graphneurons.views.drawing import Drawing
-from tests.views.cases import VIEWS, WIDE, Case, model_path
+from tests.views.cases import VIEWS, WIDE
 from tests.views.drawn import each_engine, groups
 
 ALL = [(name, theme, case) for name, case in VIEWS.items() for theme in ("light", "dark")]
@@ -17,12 +18,12 @@ ALL += [(name, "light", case) for name, case in WIDE.items()]
 each_case = pytest.mark.parametrize(("name", "theme", "case"), ALL, ids=[f"{name}-{theme}" for name, theme, _ in ALL])
 
 
-def drawing(case: Case, theme: str, folder: Path) -> Drawing:
-    return render(model_path(case.model, folder), case.layer, case.view, theme=theme, **case.options)
+def drawing(case: Picture, theme: str, folder: Path) -> Drawing:
+    return render(model_file(case.model, folder), case.layer, case.view, theme=theme, **case.options)
 
 
 @each_case
-def test_dot(name: str, theme: str, case: Case, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
+def test_dot(name: str, theme: str, case: Picture, tmp_path: Path, golden: Callable[[str, str], None]) -> None:
     first = drawing(case, theme, tmp_path).dot
     assert drawing(case, theme, tmp_path).dot == first
     golden(f"views/{name}-{theme}.dot", first)
@@ -30,7 +31,7 @@ def test_dot(name: str, theme: str, case: Case, tmp_path: Path, golden: Callable
 
 @each_engine
 @each_case
-def test_drawn_twice_alike(name: str, theme: str, case: Case, tmp_path: Path, engine: str) -> None:
+def test_drawn_twice_alike(name: str, theme: str, case: Picture, tmp_path: Path, engine: str) -> None:
     made = Drawing(drawing(case, theme, tmp_path).dot, engine)
     assert made.svg == made.svg
     found = groups(made, engine)
@@ -40,7 +41,7 @@ def test_drawn_twice_alike(name: str, theme: str, case: Case, tmp_path: Path, en
 
 
 @each_case
-def test_every_picture_has_a_title_and_a_legend(name: str, theme: str, case: Case, tmp_path: Path) -> None:
+def test_every_picture_has_a_title_and_a_legend(name: str, theme: str, case: Picture, tmp_path: Path) -> None:
     svg = drawing(case, theme, tmp_path).svg
     if name == "network":
         assert "transformer.onnx" in svg

@@ -10,10 +10,9 @@ import pytest
 from onnx import numpy_helper
 
 import graphneurons
-from docs.draw import FIXTURES
+from docs.draw import FIXTURES, model_file
 from fixtures.builders import Graph
 from graphneurons.views.palette import DARK, LIGHT
-from tests.views.cases import model_path
 from tests.views.drawn import Group, each_engine, groups, of
 
 
@@ -145,7 +144,7 @@ def test_gates(engine: str) -> None:
 
 @each_engine
 def test_heads_and_who_shares_them(engine: str, tmp_path: Path) -> None:
-    found = groups(graphneurons.render(model_path("shared_heads", tmp_path), "attention.q", "attention"), engine)
+    found = groups(graphneurons.render(model_file("shared_heads", tmp_path), "attention.q", "attention"), engine)
     edges = {one.title.replace(":e->", "->") for one in of(found, "edge")}
     assert len(of(found, "query")) - len([one for one in of(found, "query") if "->" in one.title]) == 4
     assert {"k0->h0", "k0->h1", "k1->h2", "k1->h3", "v0->h1", "v1->h2"} <= edges

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from graphneurons.axes.rules.contractions import einsum, matmul
-from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.site import NoRule, RuleFunction, RuleText, Site
 from graphneurons.axes.rules.spelling import aligned, counted, spelled
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -16,7 +16,7 @@ def linear(site: Site) -> str:
     return "linear: *b i, o i, ~o -> *b o"
 
 
-def added_product(left: str, right: str, result: str) -> RuleText:
+def added_product(left: str, right: str, result: str) -> RuleFunction:
     """``beta self + alpha left right``: operand 0 broadcasts against the result."""
 
     def rule(site: Site) -> str:
@@ -64,7 +64,7 @@ def trilinear(site: Site) -> str:
     return f"linear: {', '.join(operands)} -> {spelled(n for i, n in enumerate(axes) if i not in gone)}"
 
 
-def convolution(dimensions: int | None = None, *, transposed: bool = False, bias: int = 2) -> RuleText:
+def convolution(dimensions: int | None = None, *, transposed: bool = False, bias: int = 2) -> RuleFunction:
     """conv1d, conv2d, ... and convolution: W is (out, in/groups, k...), transposed (in, out/groups, k...). The image
     may lack the batch axis."""
 
@@ -103,7 +103,7 @@ def deform_conv(site: Site) -> str:
     return f"conv: n {i} *s, {o} i *k, _, _, ~{o} -> n {o} *t{sizes}"
 
 
-def recurrent(gates: int, *, cell: bool = False) -> RuleText:
+def recurrent(gates: int, *, cell: bool = False) -> RuleFunction:
     """One layer of an LSTM, GRU or RNN as the loader writes it (see `graphneurons.load.recurrent`): image, states, then
     W (d, gates*h, i), R (d, gates*h, u), two biases, and for an LSTM with a projection P (d, p, h)."""
 
@@ -124,7 +124,7 @@ def recurrent(gates: int, *, cell: bool = False) -> RuleText:
     return rule
 
 
-def recurrent_cell(gates: int, *, cell: bool = False) -> RuleText:
+def recurrent_cell(gates: int, *, cell: bool = False) -> RuleFunction:
     """lstm_cell, gru_cell, rnn_tanh_cell, rnn_relu_cell: one step; the state is an operand like any other."""
 
     def rule(site: Site) -> str:
@@ -138,7 +138,7 @@ def recurrent_cell(gates: int, *, cell: bool = False) -> RuleText:
     return rule
 
 
-def attention(*results: str) -> RuleText:
+def attention(*results: str) -> RuleFunction:
     """scaled_dot_product_attention and the kernels it is lowered to; the mask says who attends and carries nothing.
 
     With fewer heads of keys than of queries (``enable_gqa``), query head j uses key head j // r.

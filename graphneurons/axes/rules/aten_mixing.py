@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.site import NoRule, RuleFunction, RuleText, Site
 from graphneurons.axes.rules.spelling import aligned, counted, marked, names, spelled
 
 
@@ -18,7 +18,7 @@ def dims(site: Site, name: str = "dim") -> tuple[int, ...]:
     return tuple(site.axis(axis, rank) for axis in given)
 
 
-def reduce(results: int = 1, default: int | None = None) -> RuleText:
+def reduce(results: int = 1, default: int | None = None) -> RuleFunction:
     """Reductions: over ``dim``, or ``default``, or everything; ``keepdim`` keeps axes of size one."""
 
     def rule(site: Site) -> str:
@@ -36,10 +36,10 @@ def extreme(site: Site) -> str:
     """max and min: of two tensors element by element, of one along an axis (with where), or of everything."""
     if len(site.op.inputs) > 1:
         return "select: *x, *x -> *x"
-    return reduce(2 if "dim" in site.op.attributes else 1)(site)  # type: ignore[operator]
+    return reduce(2 if "dim" in site.op.attributes else 1)(site)
 
 
-def along(kind: str, results: int = 1, default: int | None = None) -> RuleText:
+def along(kind: str, results: int = 1, default: int | None = None) -> RuleFunction:
     """Ops that keep the shape and mix along ``dim``: softmax, cumsum, sort, fft."""
 
     def rule(site: Site) -> str:
@@ -54,7 +54,7 @@ def along(kind: str, results: int = 1, default: int | None = None) -> RuleText:
     return rule
 
 
-def picked(operands: int, results: int, default: int = 0) -> RuleText:
+def picked(operands: int, results: int, default: int = 0) -> RuleFunction:
     """An axis of which positions are picked that only the running model knows: topk, gather, index_select."""
 
     def rule(site: Site) -> str:
@@ -81,7 +81,7 @@ def embedding(site: Site) -> str:
     return "lookup: @v d, *n -> *n d" if _is_constant(site, 0) else "reduce: v d, *n -> *n d"
 
 
-def looked_up(otherwise: RuleText) -> RuleText:
+def looked_up(otherwise: RuleText) -> RuleFunction:
     """index_select, gather, take_along_dim: a layout op where the indices are known, a lookup where the table is
     constant, else positions picked while the model runs."""
 
@@ -181,7 +181,7 @@ def scattered(site: Site) -> str:
     return f"sum: {spelled(axes)}, _, {spelled(moved)} -> {spelled(axes)}"
 
 
-def normalised(results: int = 1) -> RuleText:
+def normalised(results: int = 1) -> RuleFunction:
     """layer_norm and rms_norm over the last axes, ``normalized_shape``; further results are statistics."""
 
     def rule(site: Site) -> str:
@@ -196,7 +196,7 @@ def normalised(results: int = 1) -> RuleText:
     return rule
 
 
-def batch_norm(results: int = 1, *, flag: str = "training") -> RuleText:
+def batch_norm(results: int = 1, *, flag: str = "training") -> RuleFunction:
     """Statistics are stored; while training (``^``) they are those of the batch."""
 
     def rule(site: Site) -> str:
@@ -207,7 +207,7 @@ def batch_norm(results: int = 1, *, flag: str = "training") -> RuleText:
     return rule
 
 
-def group_norm(attribute: str, results: int = 1) -> RuleText:
+def group_norm(attribute: str, results: int = 1) -> RuleFunction:
     def rule(site: Site) -> str:
         groups = counted(site, attribute)
         more = ", _" * (results - 1)
@@ -218,11 +218,11 @@ def group_norm(attribute: str, results: int = 1) -> RuleText:
 
 def instance_norm(site: Site) -> str:
     if not site.number("use_input_stats", 1):
-        return batch_norm()(site)  # type: ignore[operator]
+        return batch_norm()(site)
     return "normalisation: n c ^*s, ~c, ~c, ~c, ~c -> n c ^*s"
 
 
-def pooled(kind: str, dimensions: int, results: int = 1, operands: int = 1) -> RuleText:
+def pooled(kind: str, dimensions: int, results: int = 1, operands: int = 1) -> RuleFunction:
     """Pooling and resampling over the last ``dimensions`` axes; the batch axis may be missing."""
 
     def rule(site: Site) -> str:

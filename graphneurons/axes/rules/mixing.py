@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.site import NoRule, RuleFunction, RuleText, Site
 from graphneurons.axes.rules.spelling import constant_integers, marked, names, positive, spelled
 
 
@@ -168,7 +168,7 @@ def unfold(site: Site) -> str:
     return f"mix: {spelled(operand)} -> {spelled([*result, 'w'])} | t={count} w={size}"
 
 
-def fourier(forward: bool) -> RuleText:
+def fourier(forward: bool) -> RuleFunction:
     """com.microsoft Rfft and Irfft over the last ``signal_ndim`` axes; real and imaginary parts are the last axis."""
 
     def rule(site: Site) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from graphneurons.axes.rules.mixing import reduced
 from graphneurons.axes.rules.normalising import softmax_axes
 from graphneurons.axes.rules.quantized import per_tensor
-from graphneurons.axes.rules.site import RuleText, Site
+from graphneurons.axes.rules.site import RuleFunction, RuleText, Site
 
 
-def _two(kind: str) -> RuleText:
+def _two(kind: str) -> RuleFunction:
     def rule(site: Site) -> str:
         return f"{kind}: *x, {per_tensor(site, 1, 2)}, *x, {per_tensor(site, 4, 5)}, {per_tensor(site, 6, 7)} -> *x"
 

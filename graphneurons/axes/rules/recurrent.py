@@ -6,10 +6,10 @@ hold every gate; what is put out (after ``=>``) is one value per unit.
 
 from __future__ import annotations
 
-from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.site import NoRule, RuleFunction, Site
 
 
-def recurrent(gates: int, *, cell: bool = False) -> RuleText:
+def recurrent(gates: int, *, cell: bool = False) -> RuleFunction:
     """LSTM, GRU or RNN: W (d, gates*h, i), R (d, gates*h, u), B (d, 2*gates*h), P (d, 3*h)."""
 
     def rule(site: Site) -> str:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 Shape = tuple[int, ...]
-RuleText = str | Callable[["Site"], str]
+RuleFunction = Callable[["Site"], str]
+RuleText = str | RuleFunction
 
 
 class NoRule(Exception):  # noqa: N818 - not an error: the reason why a weight stays unlabelled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from graphneurons.axes.rules.site import NoRule, RuleText, Site
+from graphneurons.axes.rules.site import NoRule, RuleFunction, Site
 
 _LETTERS = "abcdefgh"
 
@@ -46,7 +46,7 @@ def aligned(site: Site, index: int, axes: Sequence[str], mark: str = "~") -> str
     return mark + spelled("1" if size == 1 else axis for axis, size in zip(used, shape, strict=True))
 
 
-def every_operand(kind: str) -> RuleText:
+def every_operand(kind: str) -> RuleFunction:
     """A rule for any number of operands that broadcast: ``sum: *x, *x, *x -> *x``."""
 
     def rule(site: Site) -> str:
