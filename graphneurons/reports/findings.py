@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,6 +25,16 @@ def place(finding: Finding) -> str:
     if finding.axis is not None:
         named.append(f"axis {finding.axis}")
     return ", ".join(named)
+
+
+def located(path: str) -> str:
+    """A model's path as code hosts want it: relative to the working directory (in CI, the repository) where it is below
+    it, with nothing to normalise and with slashes; else absolute. Empty for a model that is no file."""
+    if not path:
+        return ""
+    absolute, here = os.path.abspath(path), os.getcwd()
+    below = os.path.relpath(absolute, here) if absolute.startswith(os.path.join(here, "")) else absolute
+    return readable(below).replace(os.sep, "/")
 
 
 def full(report: CheckReport, width: int | None, glyphs: Glyphs) -> Iterator[Line]:

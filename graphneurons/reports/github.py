@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from graphneurons.checks.base import CheckReport, Severity
-from graphneurons.checks.fingerprints import readable
-from graphneurons.reports.findings import place
+from graphneurons.reports.findings import located, place
 from graphneurons.reports.names import shown
 
 _COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "info": "notice"}
@@ -14,7 +13,7 @@ def dumps(report: CheckReport) -> str:
     """The report as lines that start with ``::error``, ``::warning`` or ``::notice``."""
     lines = []
     for model in report.models:
-        file = _property(readable(model.path))
+        file = _property(shown(located(model.path), 4096))
         if model.error is not None:
             lines.append(f"::error file={file},title=graphneurons::{_data(shown(model.error, 1000))}")
         for finding in model.findings:

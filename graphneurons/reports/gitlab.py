@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from graphneurons.checks.base import CheckReport, Severity
-from graphneurons.checks.fingerprints import fingerprints, readable
-from graphneurons.reports.findings import place
+from graphneurons.checks.fingerprints import fingerprints
+from graphneurons.reports.findings import located, place
 from graphneurons.reports.names import shown
 
 _SEVERITIES: dict[Severity, str] = {"error": "critical", "warning": "major", "info": "info"}
@@ -18,14 +18,16 @@ def dumps(report: CheckReport) -> str:
     """The report as a JSON list of issues. A model that could not be read is an issue of its own."""
     issues = []
     for model in report.models:
-        path = readable(model.path)
+        path = located(model.path)
         if model.error is not None:
             issues.append(_issue("unreadable", shown(model.error, 1000), "blocker", path, "unreadable"))
         for finding, mark in zip(model.findings, fingerprints(model), strict=True):
             where = place(finding)
             text = f"{finding.code}: {where + ': ' if where else ''}{shown(finding.message, 1000)}"
             issues.append(_issue(finding.code, text, _SEVERITIES[finding.severity], path, mark))
-    return json.dumps(issues, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+    text = json.dumps(issues, indent=1, ensure_ascii=True, allow_nan=False)
+    # Azure pipelines act upon any "##vso[" in a log, so no two number signs are written side by side.
+    return text.replace("##", "#\\u0023") + "\n"
 
 
 def _issue(name: str, description: str, severity: str, path: str, mark: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
 from graphneurons.checks.base import CheckReport, Finding, ModelReport, at_least
-from graphneurons.checks.fingerprints import readable
 from graphneurons.checks.numbers import first_few
 from graphneurons.checks.registry import checks
 from graphneurons.reports.findings import place
@@ -26,7 +25,7 @@ def dumps(report: CheckReport) -> str:
 
 
 def _suite(model: ModelReport, report: CheckReport) -> tuple[tuple[int, int, int], str]:
-    path = _attribute(readable(model.path))
+    path = _attribute(shown(model.path, 4096))
     if model.error is not None:
         text = (
             f'  <testsuite name={path} tests="1" failures="0" errors="1" skipped="0" time="0">\n'

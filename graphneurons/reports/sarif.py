@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from urllib.parse import quote
 
 from graphneurons.checks.base import CheckReport, ModelReport, Severity
-from graphneurons.checks.fingerprints import readable
 from graphneurons.checks.numbers import first_few
 from graphneurons.checks.registry import checks
-from graphneurons.reports.findings import merged, place
+from graphneurons.reports.findings import located, merged, place
 from graphneurons.reports.json import dumps_record
 from graphneurons.reports.names import shown
 
@@ -119,4 +119,8 @@ def _results(model: ModelReport, places: dict[str, int]) -> list[dict[str, Any]]
 
 
 def _uri(path: str) -> str:
-    return quote(readable(path).replace("\\", "/"), safe="/:")
+    """RFC 3986: relative to the repository, or a file's URI; a colon would make a relative one begin with a scheme."""
+    found = located(path)
+    if os.path.isabs(found):
+        return "file://" + quote("/" + found.lstrip("/"))
+    return quote(found)
