@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
+from graphneurons.checks.declared import contradictions
 from graphneurons.errors import printable
-from graphneurons.graph import CONTROL, Notice
+from graphneurons.graph import CONTROL, Dim, Notice
 
 PROTOBUF_LIMIT = 2**31
 _KNOWN_DOMAINS = frozenset(
@@ -152,6 +153,42 @@ def unread(subject: Subject, limits: Limits) -> Iterator[Found]:
         yield Found(f"its numbers are not read: {each.reason}", each.where if each.where in layers else None, each.name)
 
 
+@check("GN608", "declared-shape", "warning")
+def declared(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """Shapes the file declares that its ops do not compute.
+
+    Compares every shape declared for an intermediate value or an output with the one that follows from the ops, their
+    weights and the inputs. Names of dynamic dimensions agree with every size; what depends on them is computed with
+    two sizes and only reported if neither fits. What control flow may change is left out.
+
+    Why: Who allocates by the declaration reads past the end, or half of the result; converters that trust it fail far
+    from the cause, and a layer was edited without its surroundings.
+    Example: The output is declared [1, 1000], and the last layer was cut to 10 neurons.
+    Fix: Remove the stale `value_info` and infer it anew with `onnx.shape_inference.infer_shapes`, and correct the
+    declared output; if the declaration is right, the weight is wrong.
+    """
+    layers = {layer.op.name: layer.id for layer in subject.analysis.layers}
+    outputs = set(subject.analysis.graph.outputs)
+    for each in contradictions(subject.analysis):
+        said, made = (_shape(shape) for shape in (each.declared, each.computed))
+        more = f" (and {each.following} more that follow from it)" if each.following else ""
+        what = "output" if each.value in outputs else "value"
+        yield Found(
+            f"the {what} {printable(each.value)} is declared {said}, but {each.op.qualified} makes {made}{more}",
+            layers.get(each.op.name),
+            evidence={
+                "value": printable(each.value),
+                "declared": [printable(dim) if isinstance(dim, str) else dim for dim in each.declared],
+                "computed": list(each.computed),
+                "op": printable(each.op.name),
+            },
+        )
+
+
+def _shape(shape: tuple[Dim, ...]) -> str:
+    return f"[{', '.join('?' if dim is None else printable(str(dim), 40) for dim in shape[:12])}]"
+
+
 def _told(subject: Subject, codes: frozenset[str]) -> Iterator[Found]:
     notices: dict[str, list[Notice]] = {}
     for notice in subject.analysis.notices:
@@ -164,4 +201,4 @@ def _told(subject: Subject, codes: frozenset[str]) -> Iterator[Found]:
         yield Found(f"{place}{first.message}{more}", evidence={"notice": name, "count": len(alike)})
 
 
-CHECKS: tuple[Check, ...] = (external, domains, opsets, oversize, code, odd, unread)
+CHECKS: tuple[Check, ...] = (external, domains, opsets, oversize, code, odd, unread, declared)

@@ -8,6 +8,7 @@ import numpy as np
 
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
+from graphneurons.checks.rounding import lost_neurons, lost_synapses
 from graphneurons.checks.scales import all_scales, scaled_tensors
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
@@ -227,4 +228,56 @@ def coarse(subject: Subject, limits: Limits) -> Iterator[Found]:
             )
 
 
-CHECKS: tuple[Check, ...] = (scale_axis, scale_length, bad_scale, clipped, overflow, coarse)
+@check("GN307", "int8-overflow", "warning", reads_weights=True, most_share=0.5, least_synapses=16)
+def outliers(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """Outlier weights that leave int8 no steps for the others.
+
+    Reports neurons of floating-point layers with `least-synapses` or more of which more than `most-share` of the
+    synapses that are not zero would round to zero in int8, though the neuron has a scale of its own, max |w| / 127.
+    Looked for where the largest synapse is 32 times the root mean square of the others or more.
+
+    Why: Either the outlier is clipped or everything beside it is lost: int8 cannot hold both.
+    Example: One synapse of 80 among 511 with a standard deviation of 0.1.
+    Fix: Look where the outlier comes from (a damaged file, a normalisation folded in); move it into the activations
+    (SmoothQuant), clip it and measure the accuracy, or leave this layer in floating point.
+    """
+    for lost in lost_synapses(subject.analysis, subject.health, limits["least-synapses"], limits["most-share"]):
+        worst = int(np.argmax(lost.shares))
+        yield Found(
+            f"{some(lost.neurons.size, lost.weight.neurons.size, 'neuron')} would lose up to "
+            f"{lost.shares[worst]:.0%} of the synapses in int8: neuron {int(lost.neurons[worst])} has one of "
+            f"{lost.largest[worst]:.4g}",
+            lost.weight.layer,
+            lost.weight.name,
+            neurons=listed(lost.neurons),
+            evidence={"worst_share": round(float(lost.shares[worst]), 4), "largest": f"{lost.largest[worst]:.6g}"},
+        )
+
+
+@check("GN308", "needs-scales-per-neuron", "info", reads_weights=True, least_steps=2, most_share=0.1, least_synapses=16)
+def needs_scales(subject: Subject, limits: Limits) -> Iterator[Found]:
+    """A floating-point layer that one int8 scale would not serve.
+
+    Reports layers with `least-synapses` or more per neuron in which more than `most-share` of the neurons that are not
+    zero reach no further than `least-steps` steps of the scale max |w| / 127 of the whole weight.
+
+    Why: Quantized per tensor, as some quantizers do unless told otherwise, such neurons are left with less than three
+    bits.
+    Example: A depthwise convolution with a folded BatchNorm, one channel of which is 200 times as large as others.
+    Fix: Quantize this layer per channel (`per_channel=True`), or equalize its neurons first.
+    """
+    for weight, few, step in lost_neurons(subject.health, limits["least-synapses"], limits["least-steps"]):
+        if few.size > limits["most-share"] * max(1, int((weight.neurons.max_abs > 0).sum())):
+            yield Found(
+                f"{some(few.size, weight.neurons.size, 'neuron')} would reach no further than "
+                f"{limits['least-steps']:g} steps of one int8 scale, {step:.3g}",
+                weight.layer,
+                weight.name,
+                neurons=listed(few),
+                evidence={"scale": f"{step:.6g}", "coarse": int(few.size)},
+            )
+
+
+CHECKS: tuple[Check, ...] = (
+    scale_axis, scale_length, bad_scale, clipped, overflow, coarse, outliers, needs_scales,
+)  # fmt: skip
