@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 from graphneurons.graph import ModelGraph, Op
 
@@ -91,29 +92,45 @@ def _kind(op: Op) -> str:
     return _MODULES.get(op.type, op.type) if op.domain == "torch.nn" else op.type
 
 
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """An activation: its ``name``, and the ``value`` it leaves. ``part``: it acts on a part of the neurons only."""
+
+    name: str
+    value: str
+    part: bool = False
+
+
 def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str | None:
     """The name of the activation on the output of ``op``, or None where there is none or several paths leave it.
 
     Spelled-out forms are told by their shape: ``x * Sigmoid(x)`` is SiLU, ``x * (1 + Erf(x / sqrt 2)) / 2`` is Gelu.
     """
+    found = activated(op, graph, constants)
+    return None if found is None else found.name
+
+
+def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activated | None:
+    """The activation on the output of ``op`` with the value it leaves: that of ``op`` itself where it is fused. What
+    follows a spelled-out form (a last factor of one half) is not counted in."""
     own = op.attributes.get("activation")
     if isinstance(own, str) and own:
-        return own
+        return Activated(own, op.output)
     listed = op.attributes.get("activations")
     if isinstance(listed, tuple) and listed:
-        return ", ".join(dict.fromkeys(str(name) for name in listed))
-    if _kind(op) in _RECURRENT:
-        return _RECURRENT[_kind(op)]
-    if _kind(op) in _NAMED:
-        return _NAMED[_kind(op)]
+        return Activated(", ".join(dict.fromkeys(str(name) for name in listed)), op.output)
+    inside = _RECURRENT.get(_kind(op)) or _NAMED.get(_kind(op))
+    if inside is not None:
+        return Activated(inside, op.output)
     values, found = _after(op.output, graph, constants)
     if found is None and values:
         # A gate and what it gates, made by one layer and split apart.
-        found = next((name for value in values if (name := _after(value, graph, constants)[1])), None)
+        parts = (_after(value, graph, constants)[1] for value in values)
+        found = next((replace(part, part=True) for part in parts if part is not None), None)
     return found
 
 
-def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], str | None]:
+def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], Activated | None]:
     """The activation on ``value``; or the values it is split into before any."""
     for _ in range(_FARTHEST):
         readers = tuple(reader for reader in graph.consumers.get(value, ()) if reader.type not in _MEASURES)
@@ -127,9 +144,9 @@ def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[t
             return (), _spelled_out(value, readers, graph, constants)
         reader = readers[0]
         if _kind(reader) in _NAMED:
-            return (), _NAMED[_kind(reader)]
+            return (), Activated(_NAMED[_kind(reader)], reader.output)
         if _kind(reader) == _CLIP:
-            return (), "Clip"
+            return (), Activated("Clip", reader.output)
         if not _passes(reader, value, constants):
             return (), None
         value = reader.output
@@ -146,7 +163,9 @@ def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
     return _kind(op) in _ARITHMETIC and all(name in constants for name in op.inputs if name and name != value)
 
 
-def _spelled_out(value: str, readers: tuple[Op, ...], graph: ModelGraph, constants: Collection[str]) -> str | None:
+def _spelled_out(
+    value: str, readers: tuple[Op, ...], graph: ModelGraph, constants: Collection[str]
+) -> Activated | None:
     """The activation written as several ops that all start at ``value`` and end in a product with it."""
     for reader in readers:
         seen = [_kind(reader)]
@@ -160,7 +179,7 @@ def _spelled_out(value: str, readers: tuple[Op, ...], graph: ModelGraph, constan
             if _kind(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
                 found = _gate(seen)
                 if found and _leads_back(step, value, graph):
-                    return found
+                    return Activated(found, step.output)
     return None
 
 

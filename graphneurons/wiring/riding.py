@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -101,6 +101,12 @@ def walk(ride: Ride, kept: frozenset[str]) -> None:
             waiting[name] -= 1
             if waiting[name] == 0 and name not in kept:
                 riders.pop(name, None)
+
+
+def ride_on(ride: Ride, ops: Iterable[Op]) -> None:
+    """Rides ``ops`` only, in this order, from the riders that are there: every other value carries nobody."""
+    for op in ops:
+        _ride(ride, op)
 
 
 def _input(ride: Ride, name: str) -> Rider:

@@ -1,0 +1,118 @@
+"""Which layer is meant, and which value of the model holds what its neurons put out, before or after activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from graphneurons.activations import activated
+from graphneurons.analysis import Analysis, Layer
+from graphneurons.axes.resolving import Layout, Resolution
+from graphneurons.errors import UsageError
+from graphneurons.graph import Op
+
+_FARTHEST = 12
+_STEPS_OVER = frozenset({"Cast", "CastLike", "Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"})
+_MOST_NEAR = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """``value``: the name of the tensor to read; ``after``: the activation that made it, if one did."""
+
+    value: str
+    after: str | None
+
+
+def find_layer(analysis: Analysis, name: str) -> Layer:
+    """The layer that is called ``name``, or whose op or output is. Raises `UsageError` that lists names like it."""
+    by_id = {layer.id: layer for layer in analysis.layers}
+    if name in by_id:
+        return by_id[name]
+    by_op = [layer for layer in analysis.layers if layer.op.name == name]
+    for found in (by_op, [layer for layer in analysis.layers if layer.op.output == name]):
+        if len(found) > 1:
+            listed = ", ".join(layer.id for layer in found[:8])
+            raise UsageError(
+                f"{len(found)} layers are made there; name one of them: {listed}", file=analysis.model.path, where=name
+            )
+        if found:
+            return found[0]
+    raise UsageError(f"no layer is called {name!r}; {_near(analysis, name)}", file=analysis.model.path)
+
+
+def _near(analysis: Analysis, wanted: str) -> str:
+    names = [layer.id for layer in analysis.layers]
+    if not names:
+        return "the model has no layers"
+    kept = wanted[:200].lower()
+    inside = [name for name in names if kept and kept in name.lower()][:_MOST_NEAR]
+    near = inside or get_close_matches(wanted[:200], names[:20_000], _MOST_NEAR, 0.4)
+    if near:
+        return f"near it are {', '.join(near)}"
+    more = f" and {len(names) - _MOST_NEAR:,} more" if len(names) > _MOST_NEAR else ""
+    return f"there are {', '.join(names[:_MOST_NEAR])}{more}"
+
+
+def choose(analysis: Analysis, resolution: Resolution, layer: Layer, *, after: bool) -> Chosen:
+    """The value that holds the neurons of ``layer``.
+
+    A neuron is the weights that together put out one scalar, its bias a modulator of that scalar. So *before* the
+    activation is the sum with its bias, also where the bias is added by an op of its own; a normalisation in between is
+    none of it. *After* is what the activation leaves, through normalisation, scale and layout, as `activation_of` finds
+    it; where there is none, or where it acts on a part of the neurons only (the gate of a gated MLP made by one layer),
+    after is before.
+
+    Raises `UsageError` where ``before`` is asked for and the op keeps it inside (LSTM, fused activations).
+    """
+    op = next(op for op in analysis.graph.ops if op.name == layer.op.name)
+    found = activated(op, analysis.graph, resolution.constants)
+    if found is not None and not found.part:
+        inside = found.value == op.output
+        if after:
+            return Chosen(found.value if inside else _halved(analysis, found.value), found.name)
+        if inside:
+            raise UsageError(
+                f"{op.qualified} applies {found.name} itself, so that only what comes after can be read; "
+                "leave out --before",
+                file=analysis.model.path,
+                where=layer.id,
+            )
+    return Chosen(_with_bias(analysis, resolution, layer, op), None)
+
+
+def _with_bias(analysis: Analysis, resolution: Resolution, layer: Layer, op: Op) -> str:
+    """What ``op`` puts out; or the sum of it and the bias, where the next op that computes adds one."""
+    adding = {item.op.name for item in analysis.modulators if item.kind == "bias" and item.of == layer.id} - {op.name}
+    for step in _followers(analysis, op) if adding else ():
+        if step.name in adding:
+            return step.output
+        if step.type not in _STEPS_OVER and not isinstance(resolution.steps[step.name], Layout):
+            break
+    return op.output
+
+
+def _followers(analysis: Analysis, op: Op) -> Iterator[Op]:
+    """The ops after ``op``, as long as each is the only one that reads what the one before puts out."""
+    for _ in range(_FARTHEST):
+        readers = [reader for reader in analysis.graph.consumers.get(op.output, ()) if reader.type != "Shape"]
+        if len(readers) != 1:
+            return
+        op = readers[0]
+        yield op
+
+
+def _halved(analysis: Analysis, value: str) -> str:
+    """``value``, or what follows where that is one half of it: the last step of a GELU that is spelled out."""
+    from graphneurons.load.reading import read
+
+    readers = analysis.graph.consumers.get(value, ())
+    maker = analysis.graph.producer.get(value)
+    if len(readers) != 1 or maker is None or maker.type not in ("Mul", "mul") or readers[0].type not in ("Mul", "mul"):
+        return value
+    other = [name for name in readers[0].inputs if name and name != value]
+    ref = analysis.graph.weights.get(other[0]) if len(other) == 1 else None
+    if ref is None or ref.elements != 1 or float(read(ref).reshape(-1)[0]) != 0.5:
+        return value
+    return readers[0].output

@@ -1,0 +1,253 @@
+"""Cuts an ONNX model at one value: only what that value depends on is kept, as the file writes it.
+
+Nodes, attributes, functions, operator sets and the IR version are the file's own. Weights are put in one by one, read
+as the loader reads them: external data only from inside the model's folder, reached through no link. The model that
+comes out names no file, so that a runtime opens none.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from graphneurons.errors import DataError, LoadError
+from graphneurons.graph import WeightRef
+from graphneurons.load.dtypes import DTYPES, stored_bytes
+from graphneurons.load.externals import Externals
+from graphneurons.load.notices import Notices
+from graphneurons.load.paths import open_model
+from graphneurons.load.reading import read
+from graphneurons.load.wire import DATA_FIELDS, Buffer, Skimmed, skim
+
+LARGEST = (1 << 31) - (1 << 20)
+"""Bytes one protobuf message may have, with room for what is around the weights."""
+
+_EXTERNAL = 1
+_FIELD_NUMBERS = {name: number for number, name in DATA_FIELDS.items()}
+
+Redraw = Callable[[str, Any], bytes | None]
+"""(name, TensorProto without its data) -> other bytes for ``raw_data``, or None to leave the stored ones."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model that can be opened again: the file ``path``, or ``data`` in memory (``path`` is then what it is called).
+    """
+
+    path: str
+    data: bytes | None = None
+
+    @contextmanager
+    def opened(self) -> Iterator[Buffer]:
+        if self.data is not None:
+            yield self.data
+            return
+        descriptor = open_model(self.path)
+        try:
+            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as buffer:
+                yield buffer
+        except (OSError, ValueError) as error:
+            raise LoadError(f"the file cannot be read ({error})", file=self.path) from None
+        finally:
+            os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``model``: a serialized ModelProto whose only output is the value; ``inputs``: which of the model's it needs."""
+
+    model: bytes
+    inputs: tuple[str, ...]
+
+
+def cut(origin: Origin, value: str, redraw: Redraw | None = None) -> Cut:
+    """The model in ``origin`` up to ``value``. Raises `DataError` where weights are missing or the rest is too large,
+    and where ``value`` is made inside a subgraph or a function."""
+    import onnx
+
+    with origin.opened() as buffer:
+        skimmed = skim(buffer, origin.path)
+        model: Any = onnx.ModelProto.FromString(skimmed.structure)
+        needed = _trim(model, value, origin.path)
+        _Filling(origin, buffer, skimmed, redraw).fill(model)
+        return Cut(model.SerializeToString(), needed)
+
+
+def needed_inputs(origin: Origin, value: str) -> tuple[str, ...]:
+    """The inputs that ``value`` depends on, in the file's order."""
+    import onnx
+
+    with origin.opened() as buffer:
+        model: Any = onnx.ModelProto.FromString(skim(buffer, origin.path).structure)
+        return _trim(model, value, origin.path)
+
+
+def _trim(model: Any, value: str, path: str) -> tuple[str, ...]:
+    """Takes everything out of ``model`` that ``value`` does not need; the names of the inputs that are left."""
+    import onnx
+
+    graph = model.graph
+    kept = _needed(graph.node, value)
+    if kept is None:
+        raise DataError(
+            "it is made inside a function, a loop or a branch, where the model cannot be cut; inline functions "
+            "(onnx.inliner) or choose a layer outside",
+            file=path,
+            where=value,
+        )
+    names = {value, *(name for at in kept for name in _read_by(graph.node[at]))}
+    stored = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
+    inputs = tuple(info.name for info in graph.input if info.name in names and info.name not in stored)
+    trimmed = onnx.GraphProto(name=graph.name or "cut")
+    trimmed.node.extend(graph.node[at] for at in kept)
+    trimmed.initializer.extend(tensor for tensor in graph.initializer if tensor.name in names)
+    trimmed.sparse_initializer.extend(t for t in graph.sparse_initializer if t.values.name in names)
+    trimmed.input.extend(info for info in graph.input if info.name in names)
+    trimmed.output.append(onnx.ValueInfoProto(name=value))
+    functions = _called(model.functions, trimmed.node)
+    model.graph.CopyFrom(trimmed)
+    for field in ("functions", "training_info", "metadata_props"):
+        model.ClearField(field)
+    model.functions.extend(functions)
+    return inputs
+
+
+def _needed(nodes: Sequence[Any], value: str) -> list[int] | None:
+    """Positions of the nodes that ``value`` depends on; None if none of them makes it."""
+    maker = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    if value not in maker:
+        return None
+    found: set[int] = set()
+    waiting = [maker[value]]
+    while waiting:
+        at = waiting.pop()
+        if at not in found:
+            found.add(at)
+            waiting.extend(maker[name] for name in _read_by(nodes[at]) if name in maker)
+    return sorted(found)
+
+
+def _read_by(node: Any) -> Iterator[str]:
+    """The names a node reads, those its subgraphs may capture included."""
+    yield from (name for name in node.input if name)
+    for graph in _graphs(node):
+        for inner in graph.node:
+            yield from _read_by(inner)
+        yield from (info.name for info in graph.output)
+
+
+def _graphs(node: Any) -> Iterator[Any]:
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _called(functions: Sequence[Any], nodes: Sequence[Any]) -> list[Any]:
+    """The functions that ``nodes`` call, and those that they call, in the file's order."""
+    by_key = {(function.domain, function.name, function.overload): function for function in functions}
+    found: set[tuple[str, str, str]] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(inner for graph in _graphs(node) for inner in graph.node)
+        key = (node.domain, node.op_type, node.overload)
+        if key in by_key and key not in found:
+            found.add(key)
+            waiting.extend(by_key[key].node)
+    return [function for key, function in by_key.items() if key in found]
+
+
+@dataclass
+class _Filling:
+    """Puts the weights back into a trimmed structure."""
+
+    origin: Origin
+    buffer: Buffer
+    skimmed: Skimmed
+    redraw: Redraw | None
+    filled: int = 0
+
+    def fill(self, model: Any) -> None:
+        directory = None if self.origin.data is not None else os.path.dirname(self.origin.path)
+        self.externals = Externals(self.origin.path, directory, Notices())
+        self._graph(model.graph)
+        for function in model.functions:
+            self._nodes(function.node)
+
+    def _graph(self, graph: Any) -> None:
+        for tensor in graph.initializer:
+            self._tensor(tensor, tensor.name)
+        for sparse in graph.sparse_initializer:
+            self._tensor(sparse.values, "")
+            self._tensor(sparse.indices, "")
+        self._nodes(graph.node)
+
+    def _nodes(self, nodes: Sequence[Any]) -> None:
+        for node in nodes:
+            # A Constant is called by what it puts out.
+            name = node.output[0] if node.op_type == "Constant" and node.output else ""
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    self._tensor(attribute.t, name)
+                for tensor in attribute.tensors:
+                    self._tensor(tensor, "")
+                sparse = [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+                for item in (*sparse, *attribute.sparse_tensors):
+                    self._tensor(item.values, "")
+                    self._tensor(item.indices, "")
+            for graph in _graphs(node):
+                self._graph(graph)
+
+    def _tensor(self, tensor: Any, name: str) -> None:
+        other = self.redraw(name, tensor) if self.redraw is not None and name else None
+        if other is not None:
+            for field in (*_FIELD_NUMBERS, "external_data", "data_location"):
+                tensor.ClearField(field)
+            tensor.raw_data = other
+        elif tensor.data_location == _EXTERNAL:
+            stored = self._external(tensor)
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+            tensor.raw_data = stored
+        else:
+            piece = self.skimmed.cut(tensor.raw_data) if tensor.raw_data else None
+            if piece is not None:
+                self._room_for(piece.length)
+                payload = self.buffer[piece.offset : piece.offset + piece.length]
+                tensor.ClearField("raw_data")
+                tensor.MergeFromString(_tagged(_FIELD_NUMBERS[piece.field], payload))
+        self.filled += tensor.ByteSize()
+
+    def _room_for(self, more: int) -> None:
+        if self.filled + more > LARGEST:
+            raise DataError(
+                "the weights up to this layer are more than the 2 GiB that fit into one ONNX message; "
+                "choose an earlier layer",
+                file=self.origin.path,
+            )
+
+    def _external(self, tensor: Any) -> bytes:
+        dtype = DTYPES[tensor.data_type]
+        elements = 1
+        for size in tensor.dims:
+            elements *= size
+        length = stored_bytes(elements, dtype.bits)
+        self._room_for(length)
+        storage = self.externals.stored(tensor.external_data, length, tensor.name)
+        found: bytes = read(WeightRef(tensor.name, "uint8", (length,), storage)).tobytes()
+        return found
+
+
+def _tagged(number: int, payload: bytes) -> bytes:
+    """One length-delimited field on the protobuf wire."""
+    length, size = bytearray(), len(payload)
+    while size > 0x7F:
+        length.append(size & 0x7F | 0x80)
+        size >>= 7
+    length.append(size)
+    return bytes([number << 3 | 2]) + bytes(length) + payload
