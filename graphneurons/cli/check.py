@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from graphneurons.checks.policy import Policy
 
 Format = Literal["full", "concise", "json", "sarif", "junit", "github", "gitlab", "markdown"]
-FORMATS = ("full", "concise", "json", "sarif", "junit", "github", "gitlab", "markdown")
+FORMATS: tuple[Format, ...] = ("full", "concise", "json", "sarif", "junit", "github", "gitlab", "markdown")
 MOST_PROCESSES = 16
 
 
@@ -45,6 +45,9 @@ class Task:
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 whatever is found (not if models cannot be checked).")
 @click.option("--format", type=click.Choice(FORMATS), default="full", show_default=True)
 @click.option("-o", "--output", type=click.Path(), metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write FILE in FORMAT; repeatable."
+)
 @click.option("--baseline", type=click.Path(), metavar="FILE", help="Findings listed there do not count.")
 @click.option("--write-baseline", type=click.Path(), metavar="FILE", help="List all findings there, and exit with 0.")
 @click.option("--against", type=click.Path(), metavar="LOCK|MODEL", help="Also tell what drifted from it.")
@@ -65,6 +68,7 @@ def command(
     exit_zero: bool,
     format: Format,
     output: str | None,
+    reports: tuple[str, ...],
     baseline: str | None,
     write_baseline: str | None,
     against: str | None,
@@ -82,6 +86,7 @@ def command(
     Examples:
       graphneurons check model.onnx
       graphneurons check models/ --format sarif -o findings.sarif
+      graphneurons check models/ --format github --report sarif=findings.sarif --report markdown=summary.md
       graphneurons check model.onnx --select GN1,GN3 --fail-on error
       graphneurons check model.onnx --write-baseline known.json
       graphneurons check model.onnx --baseline known.json
@@ -103,9 +108,12 @@ def command(
 
         paths = matching(models)
         policy = _policy(config, isolated, (select, extend_select, ignore), ranges, fail_on)
-        for target in (output, write_baseline):
-            if target is not None:
-                check_target(target, [*paths, *(each for each in (config, against, baseline) if each is not None)])
+        files = _files(format, output, reports)
+        read = [*paths, *(each for each in (config, against, baseline) if each is not None)]
+        for target in (*files, *(() if write_baseline is None else (write_baseline,))):
+            check_target(target, read)
+        if write_baseline in files:
+            raise UsageError("is given twice: for a report and for the baseline", file=write_baseline)
         known = None if baseline is None else read_baseline(baseline)
         given, sizes = parse_shapes(shapes), parse_dims(dims)
         tasks = [Task(path, policy, given, sizes, against) for path in paths]
@@ -120,13 +128,26 @@ def command(
         exit_zero = True
     if known is not None and baseline is not None:
         found = without(found, known, baseline)
-    text = rendered(found, format, on_screen=output is None)
+    for file, kind in files.items():
+        write(file, rendered(found, kind, on_screen=False))
     if output is None:
-        emit([text])
-    else:
-        write(output, text)
+        emit([rendered(found, format, on_screen=True)])
     code = found.exit_code
     return 0 if code == 1 and exit_zero else code
+
+
+def _files(format: Format, output: str | None, reports: Iterable[str]) -> dict[str, Format]:
+    """The files to write, and in which format. Raises UsageError for an unknown format and a file given twice."""
+    files: dict[str, Format] = {} if output is None else {output: format}
+    for text in reports:
+        kind, is_given, file = text.partition("=")
+        chosen = next((each for each in FORMATS if each == kind), None)
+        if chosen is None or not is_given:
+            raise UsageError(f"--report {text}: expected FORMAT=FILE, FORMAT one of {', '.join(FORMATS)}")
+        if file in files:
+            raise UsageError("is given twice; every report needs a file of its own", file=file)
+        files[file] = chosen
+    return files
 
 
 def matching(arguments: Sequence[str]) -> list[str]:

@@ -363,3 +363,36 @@ def test_explain_knows_every_rule(cli: Cli) -> None:
     assert "## How to fix" in by_code.out
     wrong = cli("explain", "GN2O3")
     assert (wrong.code, "did you mean 'GN203'?" in wrong.err) == (2, True)
+
+
+def test_several_reports_come_of_one_run(cli: Cli, tmp_path: Path) -> None:
+    sick(tmp_path / "m.onnx")
+    given = ("check", "m.onnx", "--format", "concise", "--report", "sarif=a.sarif", "--report", "markdown=b=c.md")
+    ran = cli(*given)
+    assert ran.code == 1
+    assert ran.out == cli("check", "m.onnx", "--format", "concise").out
+    assert (tmp_path / "a.sarif").read_text() == cli("check", "m.onnx", "--format", "sarif").out
+    assert (tmp_path / "b=c.md").read_text() == cli("check", "m.onnx", "--format", "markdown").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--report", "a.sarif"], "--report a.sarif: expected FORMAT=FILE, FORMAT one of full, concise, json"),
+        (["--report", "xml=a.xml"], "--report xml=a.xml: expected FORMAT=FILE"),
+        (["--report", "sarif="], "is not the name of a file"),
+        (["--report", "sarif=m.onnx"], "is one of the models to read"),
+        (["--report", "json=a", "-o", "a"], "a: is given twice"),
+        (["--report", "json=a", "--write-baseline", "a"], "a: is given twice"),
+        (["--report", "json=no/a"], "its directory no does not exist"),
+    ],
+)
+def test_reports_that_cannot_be_written_are_refused_before_any_work(
+    arguments: list[str], message: str, cli: Cli, tmp_path: Path
+) -> None:
+    sick(tmp_path / "m.onnx")
+    before = {each.name: each.read_bytes() for each in tmp_path.iterdir()}
+    ran = cli("check", "m.onnx", *arguments)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert message in ran.err
+    assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == before

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
+import shutil
 import subprocess
 import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +21,7 @@ import pytest
 import yaml
 
 from tests.checks.models import HEALTHY, replace, weight
+from tests.checks.published import check_sarif
 from tests.cli.conftest import environment
 
 ROOT = Path(__file__).parents[2]
@@ -108,24 +115,168 @@ def test_the_hook_runs(tmp_path: Path) -> None:
     assert f"{bad}: fc1, fc1.weight: GN201 error" in both.stdout
 
 
-@pytest.mark.parametrize(("models", "code"), [("good.onnx", 0), ("good.onnx\nbad.onnx\n", 1), ("none*.onnx", 2)])
-def test_the_script_of_the_action_runs(models: str, code: int, tmp_path: Path) -> None:
-    _models(tmp_path)
+@dataclass(frozen=True)
+class Action:
+    """The composite action, run step by step as the runner does: inputs with their defaults, expressions replaced."""
+
+    inputs: Mapping[str, str]
+    folder: Path
+    env: Mapping[str, str]
+
+    def step(self, name: str) -> subprocess.CompletedProcess[str]:
+        action = yaml.safe_load((ROOT / "action.yml").read_text())
+        assert set(self.inputs) <= set(action["inputs"])
+        assert all(value["required"] or "default" in value for value in map(_defaulted, action["inputs"].values()))
+        known = {f"inputs.{key}": str(value.get("default", "")) for key, value in action["inputs"].items()}
+        known |= {f"inputs.{key}": value for key, value in self.inputs.items()}
+        known["github.action_path"] = str(ROOT)
+        (step,) = (each for each in action["runs"]["steps"] if each.get("name") == name)
+        assert "${{" not in step["run"], "inputs in a script are code"
+        given = {key: EXPRESSION.sub(lambda found: known[found[1]], text) for key, text in step["env"].items()}
+        # https://docs.github.com/actions/reference/workflows-and-actions/workflow-syntax#custom-shell
+        shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
+        return subprocess.run(
+            shell, capture_output=True, text=True, env={**self.env, **given}, cwd=self.folder, timeout=600
+        )
+
+
+EXPRESSION = re.compile(r"\$\{\{ ([a-z_.-]+) \}\}")
+
+
+def _defaulted(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"required": False, **value}
+
+
+def test_the_action_has_no_step_but_those_run_here() -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text())
-    step = action["runs"]["steps"][-1]
-    assert "${{" not in step["run"]
-    assert {name for text in step["env"].values() for name in action["inputs"] if f"inputs.{name} " in text}
-    given = dict.fromkeys(step["env"], "") | {
-        "MODELS": models,
-        "SARIF": "out.sarif",
-        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
-    }
-    env = _shim(tmp_path) | given
-    ran = subprocess.run(
-        ["bash", "-c", step["run"]], capture_output=True, text=True, env=env, cwd=tmp_path, timeout=120
-    )
+    assert [step.get("uses", step.get("name")) for step in action["runs"]["steps"]] == [
+        "actions/setup-python@v5", "Install", "Check",
+    ]  # fmt: skip
+    assert all(step["shell"] == "bash" for step in action["runs"]["steps"] if "run" in step)
+    used = set(EXPRESSION.findall(yaml.safe_dump(action["runs"])))
+    assert used == {*(f"inputs.{name}" for name in action["inputs"]), "github.action_path"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code"),
+    [
+        ({"models": "good.onnx"}, 0),
+        ({"models": "good.onnx\nbad.onnx\n"}, 1),
+        ({"models": "*.onnx", "config": "lax.toml"}, 0),
+        ({"models": "bad.onnx", "baseline": "known.json"}, 0),
+        ({"models": "dead.onnx"}, 1),
+        ({"models": "dead.onnx", "fail-on": "error"}, 0),
+        ({"models": "bad.onnx", "against": "good.onnx", "config": "drift.toml"}, 1),
+        ({"models": "none*.onnx"}, 2),
+        ({"models": "$(touch hacked).onnx; touch hacked"}, 2),
+        ({"models": "--help"}, 2),
+        ({"models": ""}, 2),
+    ],
+    ids=lambda value: re.sub(r"\W+", "_", str(value)),
+)
+def test_the_script_of_the_action_runs(inputs: dict[str, str], code: int, tmp_path: Path) -> None:
+    _, bad = _models(tmp_path)
+    dead = onnx.load(bad)
+    values = weight(dead, "fc1.weight")
+    values[3] = 0
+    replace(dead, "fc1.weight", values)
+    onnx.save(dead, tmp_path / "dead.onnx")
+    (tmp_path / "lax.toml").write_text('ignore = ["GN2"]\n')
+    (tmp_path / "drift.toml").write_text('select = ["GN5"]\n')
+    env = _shim(tmp_path) | {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "GITHUB_OUTPUT": os.devnull}
+    subprocess.run(["graphneurons", "check", bad, "--write-baseline", "known.json"], check=True, env=env, cwd=tmp_path)
+    (tmp_path / "summary.md").write_text("before\n")
+    # A folder of the checked repository is not taken for a package that is imported.
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "__init__.py").write_text("raise SystemExit(77)\n")
+    ran = Action({"sarif": "out.sarif", **inputs}, tmp_path, env).step("Check")
     assert ran.returncode == code, ran.stderr
-    if code != 2:
-        assert (tmp_path / "out.sarif").exists()
-        assert "## `good.onnx`" in (tmp_path / "summary.md").read_text()
-    assert ("::error file=bad.onnx" in ran.stdout) == (code == 1)
+    assert not (tmp_path / "hacked").exists()
+    summary = (tmp_path / "summary.md").read_text()
+    assert summary.startswith("before\n")
+    if code == 2:
+        assert ran.stderr.startswith(("error: ", "Usage: "))
+        return
+    check_sarif(json.loads((tmp_path / "out.sarif").read_text()))
+    assert summary.count("\n## `") == len(inputs["models"].replace("*.onnx", "a\nb\nc").split())
+    assert ("::error file=" in ran.stdout or "::warning file=" in ran.stdout) == (code == 1 or "fail-on" in inputs)
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+def test_the_action_installs_and_checks_in_a_fresh_environment(tmp_path: Path) -> None:
+    _models(tmp_path)
+    venv.create(tmp_path / "venv", with_pip=True)
+    env = _outside()
+    env["PATH"] = f"{tmp_path / 'venv' / 'bin'}{os.pathsep}{env['PATH']}"
+    action = Action({"models": "good.onnx\nbad.onnx", "sarif": "out.sarif"}, tmp_path, env)
+    installed = action.step("Install")
+    assert installed.returncode == 0, installed.stderr
+    ran = action.step("Check")
+    assert ran.returncode == 1, ran.stderr
+    assert ran.stdout.count("::error file=bad.onnx,title=GN201 non-finite::") == 1
+    check_sarif(json.loads((tmp_path / "out.sarif").read_text()))
+
+
+def _project(folder: Path) -> Path:
+    """This project as it would be cloned: a repository of its own, with what an installation takes."""
+    folder.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".pre-commit-hooks.yaml", "action.yml"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "graphneurons", folder / "graphneurons", ignore=shutil.ignore_patterns("__pycache__"))
+    return _repository(folder)
+
+
+def _repository(folder: Path) -> Path:
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], [*COMMITTER, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", "-C", folder, *command], check=True, timeout=60)
+    return folder
+
+
+COMMITTER = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+
+
+def _outside(**changes: str) -> dict[str, str]:
+    """An environment that knows nothing of this checkout, in which pip installs what the tests are run with."""
+    found = environment(PIP_CONSTRAINT=str(ROOT / "constraints.txt"), PIP_DISABLE_PIP_VERSION_CHECK="1", **changes)
+    del found["PYTHONPATH"]
+    return {name: value for name, value in found.items() if not name.startswith("GIT_")}
+
+
+@pytest.mark.slow
+@pytest.mark.registry
+def test_pre_commit_finds_installs_and_runs_the_hook(tmp_path: Path) -> None:
+    project = _project(tmp_path / "project")
+    work = tmp_path / "work"
+    work.mkdir()
+    _models(work)
+    (work / "bad.onnx").rename(tmp_path / "bad.onnx")
+    (work / "notes.txt").write_text("no model\n")
+    _repository(work)
+    revision = subprocess.run(["git", "-C", project, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    hooks = {"repo": str(project), "rev": revision.stdout.strip(), "hooks": [{"id": "graphneurons"}]}
+    (work / ".pre-commit-config.yaml").write_text(yaml.safe_dump({"repos": [hooks]}))
+    env = _outside(PRE_COMMIT_HOME=str(tmp_path / "home"))
+
+    def hook(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pre_commit", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=env, cwd=work, timeout=600)
+
+    def git(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, env=env, cwd=work, timeout=300)
+
+    clean = hook("run", "--all-files")
+    assert (clean.returncode, clean.stdout.count("Passed")) == (0, 1), clean.stdout + clean.stderr
+    assert hook("install").returncode == 0
+    git("add", ".pre-commit-config.yaml")
+    unrelated = git(*COMMITTER, "commit", "-m", "no model changed")
+    assert unrelated.returncode == 0, unrelated.stderr
+    assert "Skipped" in unrelated.stderr
+    shutil.copy(tmp_path / "bad.onnx", work / "bad.onnx")
+    git("add", "bad.onnx")
+    refused = git(*COMMITTER, "commit", "-m", "a model with NaN")
+    assert refused.returncode == 1
+    assert "- hook id: graphneurons\n- exit code: 1\n" in refused.stderr
+    assert "bad.onnx: fc1, fc1.weight: GN201 error" in refused.stderr
+    assert "good.onnx" not in refused.stderr
+    assert git("log", "--format=%s").stdout.splitlines() == ["no model changed", "first"]
