@@ -122,6 +122,7 @@ class Action:
     inputs: Mapping[str, str]
     folder: Path
     env: Mapping[str, str]
+    path: Path = ROOT
 
     def step(self, name: str) -> subprocess.CompletedProcess[str]:
         action = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -129,7 +130,7 @@ class Action:
         assert all(value["required"] or "default" in value for value in map(_defaulted, action["inputs"].values()))
         known = {f"inputs.{key}": str(value.get("default", "")) for key, value in action["inputs"].items()}
         known |= {f"inputs.{key}": value for key, value in self.inputs.items()}
-        known["github.action_path"] = str(ROOT)
+        known["github.action_path"] = str(self.path)
         (step,) = (each for each in action["runs"]["steps"] if each.get("name") == name)
         assert "${{" not in step["run"], "inputs in a script are code"
         given = {key: EXPRESSION.sub(lambda found: known[found[1]], text) for key, text in step["env"].items()}
@@ -209,7 +210,8 @@ def test_the_action_installs_and_checks_in_a_fresh_environment(tmp_path: Path) -
     venv.create(tmp_path / "venv", with_pip=True)
     env = _outside()
     env["PATH"] = f"{tmp_path / 'venv' / 'bin'}{os.pathsep}{env['PATH']}"
-    action = Action({"models": "good.onnx\nbad.onnx", "sarif": "out.sarif"}, tmp_path, env)
+    project = _project(tmp_path / "action")
+    action = Action({"models": "good.onnx\nbad.onnx", "sarif": "out.sarif"}, tmp_path, env, project)
     installed = action.step("Install")
     assert installed.returncode == 0, installed.stderr
     ran = action.step("Check")
