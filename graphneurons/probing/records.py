@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 Task = Literal["binary", "classes", "number"]
 Method = Literal["single", "linear", "nonlinear"]
@@ -43,7 +44,8 @@ class Activations:
 
     ``values``: (samples, neurons) float32; ``rows[s]``: the row of the data that sample ``s`` comes from, so that
     positions kept as samples stay together when data are split. ``value``: the name of the tensor read; ``after``: the
-    activation applied to it (None: before any, or there is none).
+    activation applied to it (None: before any, or there is none). ``notices``: what a reader of the numbers should know
+    of how they were got (rows run one by one, weights that stayed as trained).
     """
 
     layer: str
@@ -52,12 +54,14 @@ class Activations:
     pooling: Pooling
     values: npt.NDArray[np.float32]
     rows: Integers
+    notices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """``metric``: ``auc`` of two classes, ``balanced_accuracy`` of more, ``r2`` of numbers; on held-out data, with the
-    bounds of its 95 % confidence interval."""
+    """``metric``: ``auc`` of two classes, ``balanced_accuracy`` of more (of a single neuron ``auc_ovr``: the mean over
+    classes of the AUC of one against the rest), ``r2`` of numbers; on held-out data, with the bounds of its 95 %
+    confidence interval. ``accuracy`` beside a balanced one is that of all samples alike."""
 
     metric: str
     value: float
@@ -68,7 +72,8 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Control:
     """The same probe where it should find nothing: ``shuffled`` labels, ``random`` neurons (Gaussian noise in place of
-    the activations' values), an ``untrained`` copy of the model with its weights drawn anew."""
+    the activations' values), an ``untrained`` copy of the model with its weights drawn anew. The bounds of the first two
+    hold 95 % of what they reached when drawn again and again; those of the last are a confidence interval."""
 
     kind: ControlKind
     score: Score
@@ -88,10 +93,11 @@ class Verdict:
 class NeuronProbe:
     """One neuron on its own: ``sigmoid(w h + b)``.
 
-    ``sign``: +1 where it responds more with the concept, -1 where less. ``threshold``: the activation at which the
-    probe decides. ``rate_with``, ``rate_without``: the share of samples with (without) the concept on which it fires
-    (> 0); ``mean_with``, ``mean_without``: its mean activation there. The five are None where the
-    concept is no binary one.
+    ``told``: the class it tells: of two the second, of more the one it tells best from the rest; None for numbers.
+    ``sign``: +1 where it responds more with that class (or to higher numbers), -1 where less, 0 where it does not.
+    ``threshold``: the activation that tells most, where sensitivity and specificity add up highest; ``rate_with``,
+    ``rate_without``: the share of samples with (without) the class on which it fires (> 0); ``mean_with``,
+    ``mean_without``: its mean activation there. The five describe all samples, and are None for numbers.
     """
 
     neuron: int
@@ -99,6 +105,7 @@ class NeuronProbe:
     selectivity: float
     verdict: Verdict
     sign: int
+    told: str | None = None
     threshold: float | None = None
     rate_with: float | None = None
     rate_without: float | None = None
@@ -108,10 +115,11 @@ class NeuronProbe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerProbe:
-    """Many neurons together: ``sigmoid(W h + b)``, or a nonlinear ``g(h)``, which has no ``weights``.
+    """Many neurons together: ``sigmoid(W h + b)``, or a nonlinear ``g(h)``.
 
     ``weights``: (outputs, neurons probed), in units of the activations themselves; outputs are one for a binary concept
-    or a number, one per class else. ``neurons``: which of the layer's were read.
+    or a number, one per class else; None where nonlinear. ``neurons``: which of the layer's were read. ``accuracy``:
+    balanced for a binary concept, plain for more classes, None for numbers.
     """
 
     concept: str
