@@ -52,7 +52,7 @@ def trace(module: Any, *args: Any, strict: bool = False, how: How = "auto", **kw
         raise UsageError(
             f"{type(module).__name__} is no model; give an nn.Module, a GraphModule, an ExportedProgram or a path"
         )
-    with _plain_attention():
+    with plain_attention():
         return _WAYS[how](module, args, kwargs, strict)
 
 
@@ -67,7 +67,7 @@ def imported() -> Any:
 
 
 @contextmanager
-def _plain_attention() -> Iterator[None]:
+def plain_attention() -> Iterator[None]:
     """Without the fused fast path of nn.MultiheadAttention, which hides linears inside one op."""
     torch = imported()
     before = torch.backends.mha.get_fastpath_enabled()
