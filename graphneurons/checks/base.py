@@ -13,6 +13,7 @@ from graphneurons.errors import GraphNeuronsError
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
+    from graphneurons.checks.drifting import Drift
     from graphneurons.checks.policy import Policy
     from graphneurons.checks.ranges import Range
     from graphneurons.checks.scales import Quantized
@@ -69,6 +70,13 @@ class Subject:
         from graphneurons.health import scan
 
         return scan(self.analysis)
+
+    @cached_property
+    def drift(self) -> Drift:
+        """What differs from ``other``, a `graphneurons.checks.locking.Reference`."""
+        from graphneurons.checks.drifting import drift_of
+
+        return drift_of(self.analysis, self.other)
 
     @cached_property
     def quantized(self) -> tuple[Quantized, ...]:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.checks.stored import read_stored
-from graphneurons.errors import DataError, UsageError, printable
-from graphneurons.health import Health, LayerHealth
-from graphneurons.health import scan as scanned
-from graphneurons.health.decoding import is_readable
-from graphneurons.load.reading import read
+from graphneurons.comparing.fingerprints import Fingerprint, Item, items_of
+from graphneurons.comparing.pairing import without_matrix
+from graphneurons.comparing.sketches import PROJECTIONS
+from graphneurons.errors import UsageError, printable
 
-if TYPE_CHECKING:
-    pass
+VERSION = 2
+_WRITING = "`graphneurons lock MODEL -o LOCK`"
 
-VERSION = 1
-_LISTED = 16
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output: ``shape`` is what the file declares, ``?`` for what it does not."""
+
+    name: str
+    dtype: str
+    shape: str
 
 
 @dataclass(frozen=True, slots=True)
 class LockedLayer:
-    """What is kept of a layer. ``reads``: sources of its synapses, by name. ``norms``: the L2 norms of its neurons in
-    ascending order, at most 16 of them spread evenly, which no renaming, transposing or reordering changes; empty where
-    the weights were not read. ``norm``: of the whole layer."""
+    """What is kept of a layer but its weights. ``reads``: sources of its synapses, by name. ``wires``: a digest of
+    which of their neurons feed which synapse."""
 
     id: str
     kind: str
@@ -41,135 +45,190 @@ class LockedLayer:
     dtype: str
     tied_to: str
     reads: tuple[str, ...]
-    norm: float
-    norms: tuple[float, ...]
+    wires: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """What is kept of a model. ``inputs`` and ``outputs`` are names."""
+    """What is kept of a model. ``items``: fingerprints of its weights, tables, modulators and unlabelled weights."""
 
     neurons: int
     synapses: int
     parameters: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     layers: tuple[LockedLayer, ...]
+    items: tuple[Item, ...]
 
 
-def lock_of(model: Any) -> Lock:
-    """The lock of a model, or the one in a lock file. Raises `UsageError` for a file that is neither.
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a model is compared with: a lock, or another model, whose weights can be read again."""
 
-    The weights are read to tell how far they drift; where their bytes are missing, only the structure is kept.
+    lock: Lock
+    analysis: Analysis | None = None
+
+
+def reference_of(model: Any) -> Reference:
+    """A lock, an analysis, or the path of a lock file or a model as something to compare with.
+
+    Raises `UsageError` for a file that is neither, and `DataError` where bytes of weights are missing.
     """
-    if isinstance(model, Lock):
+    if isinstance(model, Reference):
         return model
-    if isinstance(model, Analysis):
-        return lock(model)
-    from graphneurons.analyzing import analyze
-
+    if isinstance(model, Lock):
+        return Reference(model)
     if isinstance(model, str | os.PathLike) and os.fspath(model).lower().endswith(".json"):
-        return read_lock(os.fspath(model))
-    return lock(analyze(model))
+        return Reference(read_lock(os.fspath(model)))
+    if not isinstance(model, Analysis):
+        from graphneurons.analyzing import analyze
+
+        model = analyze(model)
+    return Reference(lock(model), model)
 
 
-def lock(analysis: Analysis, health: Health | None = None) -> Lock:
-    """What is to be kept of an analyzed model."""
-    if health is None:
-        try:
-            health = scanned(analysis)
-        except DataError:
-            health = None
-    measured: Mapping[str, LayerHealth] = {} if health is None else health.layer
+def lock(analysis: Analysis) -> Lock:
+    """What is to be kept of an analyzed model. Reads every weight once, in pieces; raises `DataError` where bytes are
+    missing or cannot be read."""
+    inputs, outputs = ports(analysis)
     return Lock(
         analysis.totals.neurons,
         analysis.totals.synapses,
         analysis.totals.parameters,
-        tuple(value.name for value in analysis.graph.inputs),
-        tuple(analysis.graph.outputs),
-        tuple(_locked(layer, analysis, measured.get(layer.id)) for layer in analysis.layers),
+        inputs,
+        outputs,
+        tuple(_locked(layer, analysis) for layer in analysis.layers),
+        tuple(items_of(analysis)),
     )
 
 
-def _locked(layer: Layer, analysis: Analysis, health: LayerHealth | None) -> LockedLayer:
-    reads = dict.fromkeys(
-        source.name if source.kind != "junction" else "junction" for source in _sources(layer, analysis)
+def ports(analysis: Analysis) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
+    """Inputs and outputs of a model."""
+    graph = analysis.graph
+    return (
+        tuple(_port(value.name, value) for value in graph.inputs),
+        tuple(_port(name, graph.declared.get(name)) for name in graph.outputs),
     )
-    norms: tuple[float, ...] = ()
-    norm = 0.0
-    if health is not None and health.neurons is not None and health.scanned:
-        raw = np.nan_to_num(health.neurons.l2.astype(np.float64), nan=0.0, posinf=0.0)
-        values = np.sort(raw * _normalising(layer, analysis, raw.size))
-        norm = _short(float(np.sqrt(np.square(values).sum())))
-        if values.size:
-            places = np.linspace(0, values.size - 1, min(_LISTED, values.size)).round().astype(int)
-            norms = tuple(_short(float(values[at])) for at in places)
+
+
+def _port(name: str, value: Any) -> Port:
+    shape = None if value is None else value.shape
+    told = "?" if shape is None else "x".join("?" if size is None else str(size) for size in shape)
+    return Port(name, "" if value is None else value.dtype, told)
+
+
+def _locked(layer: Layer, analysis: Analysis) -> LockedLayer:
+    reads = {source.name if source.kind != "junction" else "junction" for source in _sources(layer, analysis)}
     return LockedLayer(
         layer.id, layer.kind, layer.neurons, layer.synapses_per_neuron, layer.activation or "", layer.role or "",
         "+".join(dict.fromkeys(use.weight.dtype for use in layer.weights)), layer.tied_to or "",
-        tuple(sorted(reads)), norm, norms,
+        tuple(sorted(reads)), _wires(layer, analysis),
     )  # fmt: skip
 
 
-def _normalising(layer: Layer, analysis: Analysis, neurons: int) -> npt.NDArray[np.float64]:
-    """What a batch normalisation that alone reads the layer multiplies its neurons by: the weights count as if it were
-    folded into them, which exporters do or do not."""
-    readers = analysis.graph.consumers.get(layer.op.output, ())
-    op = readers[0] if len(readers) == 1 else None
-    unchanged = np.ones(neurons)
-    if op is None or op.type != "BatchNormalization" or op.domain or op.inputs[0] != layer.op.output:
-        return unchanged
-    gain, variance = (
-        (analysis.graph.weights.get(op.inputs[at]) for at in (1, 4)) if len(op.inputs) == 5 else (None, None)
-    )
-    if gain is None or variance is None or not gain.elements == variance.elements == neurons:
-        return unchanged
-    if not is_readable(gain.dtype) or not is_readable(variance.dtype):
-        return unchanged
-    epsilon = op.attributes.get("epsilon", 1e-5)
-    spread = read(variance).astype(np.float64).reshape(-1) + (epsilon if isinstance(epsilon, float) else 1e-5)
-    with np.errstate(all="ignore"):
-        found = np.abs(read(gain).astype(np.float64).reshape(-1)) / np.sqrt(spread)
-    return np.where(np.isfinite(found), found, 1.0)
-
-
-def _sources(layer: Layer, analysis: Analysis) -> Any:
+def _sources(layer: Layer, analysis: Analysis) -> Iterator[Any]:
     for synapses in analysis.wiring.synapses.get(layer.id, ()):
         known = np.unique(synapses.neurons[synapses.neurons >= 0])
         for at in np.unique(np.searchsorted(analysis.wiring.bases, known, side="right")):
             yield analysis.wiring.sources[int(at) - 1]
 
 
-def _short(number: float) -> float:
-    return float(f"{number:.6g}")
+def _wires(layer: Layer, analysis: Analysis) -> str:
+    """A digest of which neuron of its source feeds every synapse, whatever sources are called and numbered; ``""``
+    where that is not known of all."""
+    digest = hashlib.sha256()
+    for synapses in analysis.wiring.synapses.get(layer.id, ()):
+        numbers = synapses.neurons
+        if (numbers < -1).any():
+            return ""
+        at = np.searchsorted(analysis.wiring.bases, numbers, side="right") - 1
+        inside = np.where(numbers >= 0, numbers - analysis.wiring.bases[np.maximum(at, 0)], -1)
+        _, order, ordinal = np.unique(np.where(numbers >= 0, at, -1), return_index=True, return_inverse=True)
+        first_met = np.argsort(np.argsort(order))[ordinal.reshape(-1)]
+        digest.update(np.stack((first_met, inside)).astype("<i8").tobytes())
+    return digest.hexdigest()[:12]
 
 
 def dumps(found: Lock) -> str:
-    """A lock as JSON, one layer per line, so that two of them compare line by line."""
-    head = {"graphneurons_lock": VERSION, **{name: value for name, value in asdict(found).items() if name != "layers"}}
-    lines = [f" {json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
-    layers = ",\n".join(f"  {json.dumps(asdict(layer), allow_nan=False)}" for layer in found.layers)
-    return "{\n" + ",\n".join(lines) + f',\n "layers": [\n{layers}\n ]\n}}\n'
+    """A lock as JSON, one layer, weight or parameter per line, so that two of them compare line by line."""
+    lines = [f' "graphneurons_lock": {VERSION}']
+    lines += [f' "{name}": {getattr(found, name)}' for name in ("neurons", "synapses", "parameters")]
+    for name in ("inputs", "outputs"):
+        lines.append(f' "{name}": {json.dumps([asdict(port) for port in getattr(found, name)])}')
+    lines.append(f' "layers": {_listed([asdict(layer) for layer in found.layers])}')
+    lines.append(f' "weights": {_listed([_told(item) for item in found.items])}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _listed(entries: Sequence[Mapping[str, Any]]) -> str:
+    if not entries:
+        return "[]"
+    return "[\n" + ",\n".join(f"  {json.dumps(entry, allow_nan=False)}" for entry in entries) + "\n ]"
+
+
+def _told(item: Item) -> dict[str, Any]:
+    named = {"of": item.holder, "kind": item.kind, "name": item.name, "aligned": item.of, "recurrent": item.recurrent}
+    return {**named, **asdict(item.fingerprint)}
 
 
 def read_lock(path: str) -> Lock:
     """The lock in a file. Raises `UsageError` for one that is damaged or of another version."""
-    found = read_stored(path, "lock", VERSION, "`graphneurons lock MODEL -o LOCK`")
+    found = read_stored(path, "lock", VERSION, _WRITING)
     try:
-        layers = tuple(LockedLayer(**_checked(each, LockedLayer)) for each in found["layers"])
-        rest = {name: value for name, value in found.items() if name not in ("graphneurons_lock", "layers")}
-        return Lock(**_checked({**rest, "layers": ()}, Lock) | {"layers": layers})
+        counts: dict[tuple[str, bool], int] = {}
+        items = tuple(_item(each, counts) for each in _list(found, "weights"))
+        return Lock(
+            _number(found, "neurons"),
+            _number(found, "synapses"),
+            _number(found, "parameters"),
+            tuple(_made(Port, each) for each in _list(found, "inputs")),
+            tuple(_made(Port, each) for each in _list(found, "outputs")),
+            tuple(_made(LockedLayer, each) for each in _list(found, "layers")),
+            items,
+        )
     except (TypeError, KeyError, ValueError) as error:
         raise UsageError(f"is a damaged lock: {printable(str(error))}", file=path) from None
+
+
+def _item(given: Any, counts: dict[tuple[str, bool], int]) -> Item:
+    if not isinstance(given, dict):
+        raise ValueError("a weight is no object")
+    named = {key: given.get(key) for key in ("of", "kind", "name", "aligned")}
+    wrong = next((key for key, value in named.items() if not isinstance(value, str)), None)
+    if wrong is not None or not isinstance(given.get("recurrent"), bool):
+        raise ValueError(f"{wrong or 'recurrent'} is missing or of another type")
+    rest = {key: value for key, value in given.items() if key not in named and key != "recurrent"}
+    value = _made(Fingerprint, rest)
+    if len(value.sketch) not in (0, PROJECTIONS) or not np.isfinite([value.norm, value.total, *value.sketch]).all():
+        raise ValueError(f"sketch is no list of {PROJECTIONS} finite numbers")
+    mark = (str(named["of"]), named["kind"] in ("weight", "table", "stored"))
+    counts[mark] = counts.get(mark, -1) + 1
+    holder, kind, name, aligned = (str(each) for each in named.values())
+    return Item(holder, kind, counts[mark], name, aligned, value, None, given["recurrent"])
+
+
+def _list(given: Mapping[str, Any], name: str) -> list[Any]:
+    if not isinstance(given[name], list):
+        raise ValueError(f"{name} is no list")
+    found: list[Any] = given[name]
+    return found
+
+
+def _number(given: Mapping[str, Any], name: str) -> int:
+    value = given[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{name} is {printable(str(value), 60)}")
+    return value
 
 
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "int": (int,), "str": (str,), "float": (int, float), "tuple[str, ...]": (str,), "tuple[float, ...]": (int, float),
 }  # fmt: skip
+Record = TypeVar("Record", Port, LockedLayer, Fingerprint)
 
 
-def _checked(given: Any, record: type) -> dict[str, Any]:
-    """``given`` with lists as tuples, if it has the fields of ``record``. Raises ValueError."""
+def _made(record: type[Record], given: Any) -> Record:
+    """``given``, with lists as tuples, as a ``record`` if it has its fields. Raises ValueError."""
     if not isinstance(given, dict):
         raise ValueError("a layer is no object")
     made: dict[str, Any] = {}
@@ -177,14 +236,18 @@ def _checked(given: Any, record: type) -> dict[str, Any]:
         value = given[each.name]
         kind = str(each.type)
         if kind.startswith("tuple"):
-            if not isinstance(value, list | tuple):
+            if not isinstance(value, list):
                 raise ValueError(f"{each.name} is no list")
             value = tuple(value)
         entries = value if isinstance(value, tuple) else (value,)
-        expected = _KINDS.get(kind, (object,))
-        if any(not isinstance(entry, expected) or isinstance(entry, bool) for entry in entries):
+        if any(not isinstance(entry, _KINDS[kind]) or isinstance(entry, bool) for entry in entries):
             raise ValueError(f"{each.name} is {printable(str(value), 60)}")
         made[each.name] = value
     if set(given) - set(made):
         raise ValueError(f"unknown field {sorted(set(given) - set(made))[0]!r}")
-    return made
+    return record(**made)
+
+
+def kept(found: Lock) -> Lock:
+    """``found`` as it is when it was written and read back."""
+    return replace(found, items=tuple(without_matrix(item) for item in found.items))

@@ -95,7 +95,7 @@ def check(
     analysis = model if isinstance(model, Analysis) else analyze(model, **analyzing)
     other = None
     if against is not None:
-        from graphneurons.checks.locking import lock_of
+        from graphneurons.checks.locking import reference_of
 
-        other = lock_of(against)
+        other = reference_of(against)
     return CheckReport((run(Subject(analysis, chosen, other)),), chosen.fail_on)

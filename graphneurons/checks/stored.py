@@ -26,6 +26,12 @@ def read_stored(path: str, what: str, version: int, advice: str) -> dict[str, An
         raise UsageError(f"cannot be read: {error.strerror}", file=path) from None
     except (ValueError, RecursionError):
         raise UsageError(f"is no {what}: not JSON; write one with {advice}", file=path) from None
-    if not isinstance(found, dict) or found.get(f"graphneurons_{what}") != version:
-        raise UsageError(f"is no {what} of this version; write one with {advice}", file=path)
+    told = found.get(f"graphneurons_{what}") if isinstance(found, dict) else None
+    if isinstance(told, int) and told != version:
+        age = "an older" if told < version else "a newer"
+        raise UsageError(
+            f"is a {what} of {age} version ({told}, this reads {version}); write it anew with {advice}", file=path
+        )
+    if told != version:
+        raise UsageError(f"is no {what}; write one with {advice}", file=path)
     return found

@@ -206,10 +206,10 @@ def _range(text: str) -> tuple[str, tuple[float, float]]:
 
 
 def _readable(against: str) -> None:
-    from graphneurons.checks.locking import lock_of
+    from graphneurons.checks.locking import reference_of
 
     if against.lower().endswith(".json"):
-        lock_of(against)
+        reference_of(against)
     elif not os.path.exists(against):
         raise UsageError("does not exist; write one with `graphneurons lock MODEL -o LOCK`", file=against)
 
@@ -244,7 +244,7 @@ def check_one(task: Task) -> ModelReport:
     """The report of one model; if it cannot be checked, a report that says why."""
     from graphneurons.analyzing import analyze
     from graphneurons.checks.base import ModelReport, Subject
-    from graphneurons.checks.locking import lock_of
+    from graphneurons.checks.locking import reference_of
     from graphneurons.checks.running import run
     from graphneurons.cli.arguments import shapes_for
     from graphneurons.cli.failing import said
@@ -253,7 +253,7 @@ def check_one(task: Task) -> ModelReport:
     try:
         graph = load(task.path)
         analysis = analyze(graph, shapes=shapes_for(graph.inputs, task.shapes), dims=task.dims)
-        other = None if task.against is None else lock_of(task.against)
+        other = None if task.against is None else reference_of(task.against)
         return replace(run(Subject(analysis, task.policy, other)), path=task.path)
     except Exception as error:
         return ModelReport(task.path, error=said(error, task.path))

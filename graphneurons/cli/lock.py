@@ -11,7 +11,8 @@ import click
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,224,224", help="Shape of an input; repeatable.")
 @click.option("--dim", "dims", multiple=True, metavar="NAME=128", help="Size of a dynamic dimension; repeatable.")
 def command(model: str, output: str | None, shapes: tuple[str, ...], dims: tuple[str, ...]) -> int:
-    """Writes the layers of MODEL, their sizes, roles, wiring and norms to a lock file: JSON, one layer per line.
+    """Writes the layers of MODEL, their sizes, roles and wiring, and fingerprints of its weights to a lock file: JSON,
+    one layer or weight per line.
 
     Commit it beside the model; `graphneurons check MODEL --against LOCK` then tells what drifted.
 
@@ -33,10 +34,8 @@ def command(model: str, output: str | None, shapes: tuple[str, ...], dims: tuple
         given, sizes = parse_shapes(shapes), parse_dims(dims)
         with progress(f"reading {model}"):
             from graphneurons.checks.locking import dumps, lock
-            from graphneurons.health import scan
 
-            analysis = analysis_of(model, given, sizes)
-            text = dumps(lock(analysis, scan(analysis)))
+            text = dumps(lock(analysis_of(model, given, sizes)))
     except Exception as error:
         report(error, model)
         return 2

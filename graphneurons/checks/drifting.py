@@ -1,0 +1,293 @@
+"""A model compared with its reference: which layers are which now, and which weights are others."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from graphneurons.analysis import Analysis
+from graphneurons.checks.locking import Lock, LockedLayer, Reference, lock
+from graphneurons.comparing.differences import Difference, difference
+from graphneurons.comparing.fingerprints import Fingerprint, Item, distance, fingerprint, is_zero, tolerance
+from graphneurons.comparing.matrices import Matrix, Reader
+from graphneurons.comparing.pairing import Pairing, paired
+from graphneurons.comparing.sketches import Floats, estimated, sketch_of
+
+OF_LAYERS = frozenset({"weight", "table", "stored"})
+"""Kinds of matrices that belong to a layer or a lookup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partners:
+    """Layers of the reference and the layers that are these now: one each, or several where they are split, merged,
+    or unrolled; nothing on one side where a layer is gone or new."""
+
+    before: tuple[LockedLayer, ...]
+    now: tuple[LockedLayer, ...]
+
+    @property
+    def pair(self) -> tuple[LockedLayer, LockedLayer] | None:
+        return (self.before[0], self.now[0]) if len(self.before) == len(self.now) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Matrices of the reference and what they are now, changed by more than rounding: by ``relative`` of their norm.
+
+    ``found``: what a comparison of all elements says, None where only a lock is there to compare with. ``holds``: the
+    name of the layer whose weights these were; ``how``: what kind of change it is, or ``""``.
+    """
+
+    before: tuple[Item, ...]
+    now: tuple[Item, ...]
+    relative: float
+    found: Difference | None
+    how: str
+    holds: str
+
+    def exceeds(self, share: float) -> bool:
+        """Whether the whole, or a neuron, changed by more than ``share`` of its norm."""
+        return not (max(self.relative, self.found.largest if self.found is not None else 0.0) <= share)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """``unmatched``: modulators, tables and unlabelled weights only the one or only the other has."""
+
+    before: Lock
+    now: Lock
+    layers: tuple[Partners, ...]
+    changed: tuple[Changed, ...]
+    gone: tuple[Item, ...]
+    new: tuple[Item, ...]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """Layers of the reference -> what they are called now, where that is one."""
+        return {
+            before.id: partners.now[0].id
+            for partners in self.layers
+            for before in partners.before
+            if len(partners.now) == 1
+        }
+
+
+def drift_of(analysis: Analysis, reference: Reference) -> Drift:
+    """What differs between ``analysis`` and its reference, by more than rounding.
+
+    Reads the weights of both once, those that changed a few times, in pieces.
+    """
+    now = lock(analysis)
+    before = reference.lock
+    by_name = {layer.id for layer in before.layers} == {layer.id for layer in now.layers}
+    with ExitStack() as stack:
+        reader = stack.enter_context(Reader(analysis.graph))
+        other = None if reference.analysis is None else stack.enter_context(Reader(reference.analysis.graph))
+
+        def rows(item: Item) -> Floats:
+            return reader.projections(_matrix(item))[0]
+
+        def made(item: Item, projections: Floats) -> Fingerprint:
+            stacked = replace(_matrix(item), rows=len(projections))
+            return fingerprint(stacked, projections, np.zeros(0, np.int64))
+
+        pairs = paired(before.items, now.items, by_name, made, rows)
+        compared = _Comparison(before.items, now.items, reader, other)
+        changed = tuple(each for pair in pairs for each in compared.changed(pair))
+    gone = list(_rest(before.items, {at for pair in pairs for at in pair.before}))
+    new = list(_rest(now.items, {at for pair in pairs for at in pair.now}))
+    return Drift(
+        before, now, tuple(_partners(before, now, pairs)), changed,
+        tuple(_picked(item, new) for item in gone), tuple(_picked(item, gone) for item in new),
+    )  # fmt: skip
+
+
+def _matrix(item: Item) -> Matrix:
+    if item.matrix is None:  # pragma: no cover - items of a model have one
+        raise ValueError("a matrix of a lock cannot be read")
+    return item.matrix
+
+
+def _rest(items: Sequence[Item], told: set[int]) -> Iterator[Item]:
+    seen: set[object] = set()
+    for at, item in enumerate(items):
+        mark = (item.holder, item.name, item.kind)
+        if at in told or item.kind in ("weight", "stored") or mark in seen:
+            continue
+        if item.kind != "unlabelled" and is_zero(item.fingerprint):
+            continue
+        seen.add(mark)
+        yield item
+
+
+def _picked(item: Item, others: Sequence[Item]) -> Item:
+    """A table as a constant, where the other model has constants that may be rows picked from it in advance."""
+    width = item.fingerprint.columns
+    if item.kind != "table" or not width:
+        return item
+    fitting = any(each.kind == "elementwise" and each.fingerprint.rows % width == 0 for each in others)
+    return replace(item, kind="elementwise") if fitting else item
+
+
+class _Comparison:
+    def __init__(
+        self, before: Sequence[Item], now: Sequence[Item], reader: Reader, other: Reader | None
+    ) -> None:
+        self.before = before
+        self.now = now
+        self.reader = reader
+        self.other = other
+        self.done: dict[object, Difference] = {}
+
+    def changed(self, pair: Pairing) -> Iterator[Changed]:
+        befores, nows = ([items[at] for at in places] for items, places in
+                         ((self.before, pair.before), (self.now, pair.now)))  # fmt: skip
+        one, two = befores[0].fingerprint, nows[0].fingerprint
+        if not all(item.fingerprint.is_known for item in (*befores, *nows)):
+            return
+        allowed = tolerance(one, two)
+        if self.other is None:
+            if pair.relative > allowed:
+                yield Changed(tuple(befores), tuple(nows), pair.relative, None, self._how(befores, nows),
+                              self._holds(befores, nows))  # fmt: skip
+            return
+        first, second = _stacked(befores), _stacked(nows)
+        key = (_stored(first), _stored(second))
+        if key not in self.done:
+            self.done[key] = difference((self.other, first), (self.reader, second), allowed)
+        found = self.done[key]
+        if found.changed.size:
+            yield Changed(tuple(befores), tuple(nows), found.relative, found, found.how, self._holds(befores, nows))
+
+    def _holds(self, befores: Sequence[Item], nows: Sequence[Item]) -> str:
+        """Whose weights these were, if they were another layer's."""
+        if len(nows) != 1 or len(befores) != 1 or befores[0].kind not in OF_LAYERS:
+            return ""
+        current = nows[0].fingerprint
+        for item in self.before:
+            was = item.fingerprint
+            other = item.kind == nows[0].kind and was.norm and item.holder != befores[0].holder
+            if other and distance(was, current) <= tolerance(was, current):
+                return item.holder
+        return ""
+
+    def _how(self, befores: Sequence[Item], nows: Sequence[Item]) -> str:
+        """What kind of change a lock's numbers tell."""
+        if len(befores) != 1 or len(nows) != 1:
+            return ""
+        was, current = befores[0].fingerprint, nows[0].fingerprint
+        allowed = tolerance(was, current)
+        sketch = np.array(was.sketch) * was.norm
+        if was.rows == was.columns and was.norm:
+            turned = sketch_of(self.reader.projections(_matrix(nows[0]), True)[0], False)
+            if estimated(turned - sketch) <= allowed * was.norm:
+                return "transposed"
+        if was.norm and abs(was.norm - current.norm) <= allowed * was.norm * 0.1 and was.broken == current.broken:
+            near = allowed * was.norm * np.sqrt(was.rows * was.columns)
+            moved = abs(was.total - current.total) <= near * 0.1
+            return "the same numbers in other places" if moved else "signs flipped"
+        factor = float(sketch @ np.array(current.sketch)) * current.norm / max(float(sketch @ sketch), 1e-300)
+        if was.norm and estimated(np.array(current.sketch) * current.norm - factor * sketch) <= allowed * was.norm:
+            return f"multiplied by {factor:.4g}"
+        return ""
+
+
+def _stacked(items: Sequence[Item]) -> Matrix:
+    matrices = [_matrix(item) for item in items]
+    first = matrices[0]
+    if len(matrices) == 1:
+        return first
+    values, scale = None, None
+    if any(each.values is not None for each in matrices):
+        values = np.concatenate([np.zeros((each.rows, 1)) if each.values is None else each.values for each in matrices])
+    if any(each.scale is not None for each in matrices):
+        scale = np.concatenate([np.ones(each.rows) if each.scale is None else each.scale for each in matrices])
+    pieces = tuple(piece for each in matrices for piece in each.pieces)
+    return replace(first, rows=sum(each.rows for each in matrices), pieces=pieces, values=values, scale=scale)
+
+
+def _stored(matrix: Matrix) -> object:
+    return (
+        tuple((piece.use.weight.name, piece.use.part, piece.use.input < 0, piece.start, piece.stop, piece.op.name)
+              for piece in matrix.pieces),
+        matrix.holder if matrix.scale is not None or matrix.values is not None else "",
+    )  # fmt: skip
+
+
+def _partners(before: Lock, now: Lock, pairs: Sequence[Pairing]) -> Iterator[Partners]:
+    """Layers that share weights, then those of one name, then those between the same neighbours."""
+    left, right = ({layer.id: at for at, layer in enumerate(each.layers)} for each in (before, now))
+    links: set[tuple[int, int]] = set()
+    for pair in pairs:
+        for a in pair.before:
+            for b in pair.now:
+                one, other = before.items[a], now.items[b]
+                if one.holder in left and other.holder in right and {one.kind, other.kind} <= OF_LAYERS:
+                    links.add((left[one.holder], right[other.holder]))
+    lonely_left = set(left.values()) - {a for a, _ in links}
+    lonely_right = set(right.values()) - {b for _, b in links}
+    for name, at in left.items():
+        if at in lonely_left and right.get(name) in lonely_right:
+            links.add((at, right[name]))
+            lonely_left.discard(at)
+            lonely_right.discard(right[name])
+    links.update(_between(before, now, links, lonely_left, lonely_right))
+    yield from _components(before, now, links)
+
+
+def _between(
+    before: Lock, now: Lock, links: set[tuple[int, int]], left: set[int], right: set[int]
+) -> Iterator[tuple[int, int]]:
+    """Layers of the same kind in runs of equal length between layers that are partners."""
+    partner = dict(sorted(links))
+    for run in _consecutive(sorted(left)):
+        start = partner.get(run[0] - 1, -1) + 1 if run[0] else 0
+        places = list(range(start, start + len(run)))
+        after = partner.get(run[-1] + 1, len(now.layers) if run[-1] + 1 == len(before.layers) else None)
+        if after != start + len(run) or not right.issuperset(places):
+            continue
+        if all(before.layers[a].kind == now.layers[b].kind for a, b in zip(run, places, strict=True)):
+            yield from zip(run, places, strict=True)
+
+
+def _consecutive(numbers: Sequence[int]) -> Iterator[list[int]]:
+    run: list[int] = []
+    for number in numbers:
+        if run and number != run[-1] + 1:
+            yield run
+            run = []
+        run.append(number)
+    if run:
+        yield run
+
+
+def _components(before: Lock, now: Lock, links: set[tuple[int, int]]) -> Iterator[Partners]:
+    forth: dict[int, list[int]] = defaultdict(list)
+    back: dict[int, list[int]] = defaultdict(list)
+    for a, b in sorted(links):
+        forth[a].append(b)
+        back[b].append(a)
+    seen: set[int] = set()
+    for at in range(len(now.layers)):
+        if at in seen:
+            continue
+        mine, theirs, waiting = {at}, set[int](), [at]
+        while waiting:
+            b = waiting.pop()
+            for a in back[b]:
+                if a not in theirs:
+                    theirs.add(a)
+                    more = [each for each in forth[a] if each not in mine]
+                    mine.update(more)
+                    waiting.extend(more)
+        seen |= mine
+        yield Partners(
+            tuple(before.layers[a] for a in sorted(theirs)), tuple(now.layers[b] for b in sorted(mine))
+        )
+    for a in range(len(before.layers)):
+        if a not in forth:
+            yield Partners((before.layers[a],), ())

@@ -1,0 +1,126 @@
+"""Two matrices compared element by element, in pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from graphneurons.comparing.matrices import Matrix, Reader
+from graphneurons.comparing.sketches import PROJECTIONS, Floats, estimated, rows_in_pieces, sketch_of
+
+MOST_SORTED = 1000
+"""Changed neurons whose synapses are sorted to tell whether they are the same ones in another order."""
+
+_TINY = {"float16": 2.0**-25, "bfloat16": 0.0}
+_NEAR = 1e-4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Difference:
+    """``relative``: the Frobenius norm of the difference over that of the first matrix (of the second, if the first is
+    zero). ``changed``: numbers of the neurons that differ by more than the tolerance, ascending. ``largest``: the
+    largest relative change of a neuron. ``how``: what kind of change explains all of it, or ``""``."""
+
+    relative: float
+    changed: npt.NDArray[np.int64]
+    largest: float
+    how: str = ""
+
+
+def difference(
+    before: tuple[Reader, Matrix], now: tuple[Reader, Matrix], tolerance: float
+) -> Difference:
+    """How matrix ``now`` differs from ``before``, which has the same shape. ``tolerance``: what is
+    rounding, as a share of the norm. Reads both once, in pieces of some megabytes."""
+    (reader, first), (other, second) = before, now
+    tiny = max(_TINY.get(first.dtype, 0.0), _TINY.get(second.dtype, 0.0)) * np.sqrt(first.columns)
+    apart, sizes = np.zeros(first.rows), np.zeros(first.rows)
+    after = np.zeros(first.rows)
+    for start, stop in rows_in_pieces(first.rows, first.columns):
+        with np.errstate(all="ignore"):
+            a, b = reader.rows(first, start, stop), other.rows(second, start, stop)
+            delta = np.subtract(b, a, dtype=np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32)
+            same_broken = (np.isnan(a) & np.isnan(b)) | (a == b)
+            apart[start:stop] = _norms(np.where(same_broken, 0, delta))
+            sizes[start:stop] = _norms(np.where(np.isfinite(a), a, 0))
+            after[start:stop] = _norms(np.where(np.isfinite(b), b, 0))
+    whole = float(np.sqrt(np.square(sizes).sum())) or float(np.sqrt(np.square(after).sum()))
+    if not whole and not apart.any():
+        return Difference(0.0, np.zeros(0, np.int64), 0.0)
+    # A neuron much smaller than the others is measured by a share of these: computing has rounded at their scale.
+    floor = whole / np.sqrt(max(first.rows, 1)) * 1e-3
+    with np.errstate(all="ignore"):
+        shares = apart / np.maximum(np.maximum(sizes, floor), 1e-300)
+        # Rounding of a neuron with few synapses strays further from the mean than that of the whole.
+        spread = tolerance * (1 + 3 / np.sqrt(max(first.columns, 1)))
+        changed = np.flatnonzero(~(apart <= np.maximum(sizes, floor) * spread + tiny))
+    relative = float(np.sqrt(np.square(apart).sum())) / (whole or 1.0)
+    how = _explained(before, now, changed, tolerance) if changed.size else ""
+    return Difference(relative, changed, float(np.nanmax(shares, initial=0.0)), how)
+
+
+def _norms(rows: Floats) -> Floats:
+    found: Floats = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    return found
+
+
+def _explained(
+    before: tuple[Reader, Matrix], now: tuple[Reader, Matrix], changed: npt.NDArray[np.int64], tolerance: float
+) -> str:
+    """What kind of change makes all changed neurons of one matrix those of the other."""
+    (reader, first), (other, second) = before, now
+    near = max(_NEAR, 4 * tolerance)
+    was, _ = reader.projections(first)
+    current, _ = other.projections(second)
+    was, current = was[:, :PROJECTIONS].astype(np.float64), current[:, :PROJECTIONS].astype(np.float64)
+    scale = float(np.sqrt(np.mean(np.square(was)))) or 1.0
+    if first.rows == first.columns and _is_transposed(other, second, was, near):
+        return "transposed"
+    if changed.size > 1 and _same_rows(was[changed], current[changed], near * scale):
+        return "neurons in another order"
+    if np.abs(was[changed] + current[changed]).max(initial=0.0) <= near * scale * 4:
+        return "signs flipped"
+    if first.columns > 1:
+        return _row_by_row(before, now, changed[:MOST_SORTED], near)
+    return ""
+
+
+def _is_transposed(reader: Reader, matrix: Matrix, was: Floats, near: float) -> bool:
+    turned = sketch_of(reader.projections(matrix, True)[0], False)
+    sketch = sketch_of(was)
+    return estimated(turned - sketch) <= near * max(estimated(sketch), 1e-30)
+
+
+def _same_rows(was: Floats, current: Floats, near: float) -> bool:
+    """Whether the same rows are there in another order."""
+    one, other = (rows[np.argsort(rows[:, 0], kind="stable")] for rows in (was, current))
+    return bool((np.abs(one - other) <= near).all())
+
+
+def _row_by_row(
+    before: tuple[Reader, Matrix], now: tuple[Reader, Matrix], changed: npt.NDArray[np.int64], near: float
+) -> str:
+    (reader, first), (other, second) = before, now
+    same, signs, scaled = True, True, True
+    factors: list[float] = []
+    for neuron in changed.tolist():
+        a = reader.rows(first, neuron, neuron + 1)[0].astype(np.float64)
+        b = other.rows(second, neuron, neuron + 1)[0].astype(np.float64)
+        size = float(np.abs(a).max(initial=0.0))
+        if not np.isfinite(size) or not np.isfinite(b).all() or not size:
+            return ""
+        same = same and bool((np.abs(np.sort(a) - np.sort(b)) <= near * size).all())
+        signs = signs and bool((np.abs(np.abs(a) - np.abs(b)) <= near * size).all())
+        factor = float(a @ b) / float(a @ a)
+        scaled = scaled and bool((np.abs(factor * a - b) <= near * size).all())
+        factors.append(factor)
+        if not (same or signs or scaled):
+            return ""
+    if same:
+        return "synapses in another order"
+    if signs:
+        return "signs flipped"
+    low, high = min(factors), max(factors)
+    return f"multiplied by {low:.4g}" + (f" to {high:.4g}" if high - low > near else "")

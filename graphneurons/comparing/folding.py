@@ -1,0 +1,97 @@
+"""Batch normalisations that could be folded into the layer they alone read: exporters do so, or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from graphneurons.analysis import Analysis, Layer, Modulator
+from graphneurons.graph import Op
+from graphneurons.health.decoding import is_readable
+from graphneurons.load.reading import read
+
+Vector = npt.NDArray[np.float64]
+
+_NORMALISING = frozenset({
+    "BatchNormalization", "batch_norm", "cudnn_batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training",
+})  # fmt: skip
+_SUMS = frozenset({"Add", "add"})
+_EPSILON = 1e-5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Folded:
+    """What a normalisation makes of a layer: its neurons times ``scale``, and ``bias`` instead of its own.
+
+    ``modulators``: (id, position) of the stored vectors that are told by it.
+    """
+
+    scale: Vector
+    bias: Vector
+    modulators: frozenset[tuple[str, int]]
+    dtype: str
+    name: str
+
+
+def folded(analysis: Analysis) -> Mapping[str, Folded]:
+    """Layers, by id, whose output goes to one batch normalisation and nowhere else, but for a bias before it."""
+    by_op: dict[str, list[Modulator]] = {}
+    for modulator in analysis.modulators:
+        by_op.setdefault(modulator.op.name, []).append(modulator)
+    found: dict[str, Folded] = {}
+    for layer in analysis.layers:
+        made = _fold(layer, analysis, by_op) if layer.kind != "recurrent" else None
+        if made is not None:
+            found[layer.id] = made
+    return found
+
+
+def _fold(layer: Layer, analysis: Analysis, by_op: Mapping[str, list[Modulator]]) -> Folded | None:
+    graph, size = analysis.graph, layer.neurons
+    biases = [each for each in by_op.get(layer.op.name, ()) if each.kind == "bias"]
+    value = layer.op.output
+    op = _reader(analysis, value)
+    if op is not None and op.type in _SUMS:
+        adding = [each for each in by_op.get(op.name, ()) if each.kind == "bias"]
+        if len(adding) != 1 or len(adding[0].weights) != 1:
+            return None
+        biases += adding
+        value = op.output
+        op = _reader(analysis, value)
+    if op is None or op.type not in _NORMALISING or len(op.inputs) < 5 or op.inputs[0] != value:
+        return None
+    if op.attributes.get("training_mode") or op.attributes.get("training"):
+        return None
+    vectors: list[Vector] = []
+    for at, otherwise in ((1, 1.0), (2, 0.0), (3, None), (4, None)):
+        ref = graph.weights.get(op.inputs[at])
+        if ref is None and otherwise is not None and not op.inputs[at]:
+            vectors.append(np.full(size, otherwise))
+            continue
+        if ref is None or ref.elements != size or not is_readable(ref.dtype):
+            return None
+        vectors.append(read(ref).astype(np.float64).reshape(-1))
+    total = np.zeros(size)
+    for each in biases:
+        for use in each.weights:
+            if use.weight.elements != size or use.part is not None or not is_readable(use.weight.dtype):
+                return None
+            total += read(use.weight).astype(np.float64).reshape(-1)
+    gain, shift, mean, variance = vectors
+    epsilon = op.attributes.get("epsilon", op.attributes.get("eps", _EPSILON))
+    with np.errstate(all="ignore"):
+        scale = gain / np.sqrt(variance + (epsilon if isinstance(epsilon, float) else _EPSILON))
+        bias = (total - mean) * scale + shift
+    used = [each for each in by_op.get(op.name, ()) if each.kind == "normalisation"]
+    told = frozenset((each.id, at) for each in (*used, *biases) for at in range(len(each.weights)))
+    names = [use.weight for each in used for use in each.weights]
+    return Folded(scale, bias, told, names[0].dtype if names else "float32", names[0].name if names else op.inputs[1])
+
+
+def _reader(analysis: Analysis, value: str) -> Op | None:
+    """The only op that reads a value which is no output of the model."""
+    readers = analysis.graph.consumers.get(value, ())
+    return readers[0] if len(readers) == 1 and value not in analysis.graph.outputs else None
