@@ -135,7 +135,10 @@ class Op:
     @property
     def output(self) -> str:
         """Name of the first output that is not left out (``""`` if there is none)."""
-        return next((name for name in self.outputs if name), "")
+        for name in self.outputs:
+            if name:
+                return name
+        return ""
 
     @property
     def qualified(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -32,11 +33,12 @@ def carry(
         raise NoRule(f"shapes {list(plane.shape)} and {list(shape)} do not have the axes of the rule")
     if 0 in shape:
         return constant(shape, NOBODY)
-    if plane.is_constant:
-        return Plane(shape, plane.data.reshape((1,) * len(shape)))
-    lone = _along_one_axis(plane, operand, result, mixed)
-    if lone is not None:
-        return Plane(shape, lone)
+    if plane.data.size <= 1:
+        return Plane(shape, plane.data.reshape((1,) * len(shape)), plane.first)
+    stored = plane.data.shape
+    view = _along_one_axis(stored, tuple(operand), tuple(result), frozenset(mixed))
+    if view is not None:
+        return Plane(shape, plane.data if view == stored else plane.data.reshape(view), plane.first)
     names, data = _apart(plane, operand, sizes)
     kept = {name for axis in result for name in axis}
     for name in mixed:
@@ -49,20 +51,20 @@ def carry(
     return tighten(_together(names, data, result, shape, sizes))
 
 
+@lru_cache(maxsize=4096)
 def _along_one_axis(
-    plane: Plane, operand: Sequence[Factors], result: Sequence[Factors], mixed: Collection[str]
-) -> Integers | None:
-    """The data of the result in the commonest case: the plane varies along one factor, which is one axis of both."""
-    stored = plane.data.shape
+    stored: Shape, operand: tuple[Factors, ...], result: tuple[Factors, ...], mixed: frozenset[str]
+) -> Shape | None:
+    """How the result is stored in the commonest case: the plane varies along one factor, one axis of both."""
     axis = next(at for at, size in enumerate(stored) if size > 1)
     factors = operand[axis]
-    if stored[axis] != plane.data.size or len(factors) != 1 or factors[0] in mixed or result.count(factors) != 1:
+    if stored[axis] != prod(stored) or len(factors) != 1 or factors[0] in mixed or result.count(factors) != 1:
         return None
     if sum(factors[0] in names for names in (*operand, *result)) != 2:
         return None
     view = [1] * len(result)
     view[result.index(factors)] = stored[axis]
-    return plane.data.reshape(view)
+    return tuple(view)
 
 
 def _apart(plane: Plane, operand: Sequence[Factors], sizes: Mapping[str, int]) -> tuple[list[str], Integers]:

@@ -20,10 +20,11 @@ Roles = Mapping[str, Role]
 """Factor name -> its role in one operand."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OperandLabel:
     """What the axes of one operand index: ``axes`` are its factors per axis, with sizes and roles; ``packed`` is the
-    number of synapses per neuron where the format packs several into one element."""
+    number of synapses per neuron where the format packs several into one element. Operands that are alike share one.
+    """
 
     axes: tuple[Factors, ...]
     sizes: Mapping[str, int]
@@ -171,7 +172,8 @@ def unrepeated(label: OperandLabel, strands: Sequence[Strand]) -> OperandLabel:
     )
 
 
-def aligned(shape: Sequence[int]) -> OperandLabel:
+@lru_cache(maxsize=8192)
+def aligned(shape: tuple[int, ...]) -> OperandLabel:
     """The label of a constant that meets another operand element by element: every axis is shared with it."""
     names = tuple(f"d{axis}" for axis in range(len(shape)))
     return OperandLabel(
@@ -181,6 +183,7 @@ def aligned(shape: Sequence[int]) -> OperandLabel:
     )
 
 
+@lru_cache(maxsize=8192)
 def modulating(binding: Binding, index: int) -> OperandLabel:
     """The label of a modulator operand: every factor is shared with what it modulates."""
     axes = binding.operands[index]

@@ -35,10 +35,15 @@ class TooLargeError(GraphNeuronsError):
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty)."""
+    """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty).
+
+    ``first`` is told where the stored numbers are known to be a run, one after the other in the order they are stored
+    (``first``, ``first + 1``, ...): what most layers send, and nothing of it needs to be looked at.
+    """
 
     shape: Shape
     data: Integers
+    first: int | None = None
 
     def varies(self, axis: int) -> bool:
         return bool(self.data.shape[axis] > 1)
@@ -46,6 +51,13 @@ class Plane:
     @property
     def is_constant(self) -> bool:
         return self.data.size <= 1
+
+    @property
+    def only(self) -> int | None:
+        """The one number that stands everywhere; None if there are several, or none."""
+        if self.data.size != 1:
+            return None
+        return int(self.data.item()) if self.first is None else self.first
 
     def full(self) -> Integers:
         """The plane as an array of its whole shape (a view)."""
@@ -56,7 +68,14 @@ def constant(shape: Shape, value: int = 0) -> Plane:
     """One number everywhere. Raises `TooLargeError` for more axes than `MOST_AXES`."""
     if len(shape) > MOST_AXES:
         raise TooLargeError(f"a tensor of {len(shape)} axes is not followed, only up to {MOST_AXES}")
-    return Plane(shape, np.full((1,) * len(shape), value, dtype=np.int64))
+    return Plane(shape, np.full((1,) * len(shape), value, dtype=np.int64), value)
+
+
+def run(shape: Shape, stored: Shape, first: int = 0) -> Plane:
+    """Numbers ``first``, ``first + 1``, ... over a plane that is stored in the shape ``stored``."""
+    count = prod(stored)
+    check_size(count)
+    return Plane(shape, np.arange(first, first + count, dtype=np.int64).reshape(stored), first)
 
 
 def along(shape: Shape, axis: int) -> Plane:
@@ -66,7 +85,7 @@ def along(shape: Shape, axis: int) -> Plane:
         return constant(shape)
     view = [1] * len(shape)
     view[axis] = shape[axis]
-    return Plane(shape, np.arange(shape[axis], dtype=np.int64).reshape(view))
+    return run(shape, tuple(view))
 
 
 def check_size(elements: int) -> None:
@@ -90,6 +109,14 @@ def distinct(numbers: Integers) -> Integers:
     return found
 
 
+def fresh(data: Integers, axis: int) -> Integers:
+    """Places along ``axis`` at which ``data`` is not what it is at the place before; the first is always one."""
+    before = data[(slice(None),) * axis + (slice(None, -1),)]
+    after = data[(slice(None),) * axis + (slice(1, None),)]
+    changed = (before != after).any(axis=tuple(at for at in range(data.ndim) if at != axis))
+    return np.concatenate([np.zeros(min(1, data.shape[axis]), dtype=np.int64), np.flatnonzero(changed) + 1])
+
+
 def tighten(plane: Plane) -> Plane:
     """The same plane with every axis that turned out constant stored once."""
     data = plane.data
@@ -102,7 +129,9 @@ def tighten(plane: Plane) -> Plane:
 
 
 def transpose(plane: Plane, order: Sequence[int]) -> Plane:
-    return Plane(tuple(plane.shape[axis] for axis in order), plane.data.transpose(order))
+    lone = plane.first is not None and plane.data.size in plane.data.shape
+    shape = tuple(plane.shape[axis] for axis in order)
+    return Plane(shape, plane.data.transpose(order), plane.first if lone else None)
 
 
 def reshape(plane: Plane, shape: Shape) -> Plane:
@@ -110,7 +139,7 @@ def reshape(plane: Plane, shape: Shape) -> Plane:
     if plane.shape == shape:
         return plane
     if plane.data.size == 1:
-        return Plane(shape, plane.data.reshape((1,) * len(shape)))
+        return Plane(shape, plane.data.reshape((1,) * len(shape)), plane.first)
     if prod(plane.shape) == 0 or prod(shape) == 0:
         return constant(shape)
     old_blocks, new_blocks = _blocks(plane.shape, shape)
@@ -120,6 +149,9 @@ def reshape(plane: Plane, shape: Shape) -> Plane:
         varying = any(plane.data.shape[axis] > 1 for axis in range(start, stop))
         widened.extend(plane.shape[start:stop] if varying else (1,) * (stop - start))
         packed.extend(shape[first:last] if varying else (1,) * (last - first))
+    if prod(widened) == plane.data.size:
+        made = Plane(shape, plane.data.reshape(packed), plane.first)
+        return made if made.first is not None else tighten(made)
     check_size(prod(widened))
     data = np.broadcast_to(plane.data, widened).reshape(packed)
     return tighten(Plane(shape, data))
@@ -152,7 +184,7 @@ def broadcast(plane: Plane, shape: Shape) -> Plane:
     if plane.shape == shape:
         return plane
     lead = len(shape) - len(plane.shape)
-    return Plane(shape, plane.data.reshape((1,) * lead + plane.data.shape))
+    return Plane(shape, plane.data.reshape((1,) * lead + plane.data.shape) if lead else plane.data, plane.first)
 
 
 def take(plane: Plane, indices: npt.NDArray[Any], axis: int) -> Plane:
@@ -160,7 +192,8 @@ def take(plane: Plane, indices: npt.NDArray[Any], axis: int) -> Plane:
     shape = plane.shape[:axis] + indices.shape + plane.shape[axis + 1 :]
     if not plane.varies(axis):
         ones = (1,) * indices.ndim
-        return Plane(shape, plane.data.reshape(plane.data.shape[:axis] + ones + plane.data.shape[axis + 1 :]))
+        view = plane.data.shape[:axis] + ones + plane.data.shape[axis + 1 :]
+        return Plane(shape, plane.data.reshape(view), plane.first)
     check_size(plane.data.size // plane.data.shape[axis] * indices.size)
     return tighten(_array(shape, np.take(plane.data, indices, axis=axis)))
 
@@ -170,7 +203,7 @@ def cut(plane: Plane, axis: int, piece: slice) -> Plane:
     size = len(range(*piece.indices(plane.shape[axis])))
     shape = (*plane.shape[:axis], size, *plane.shape[axis + 1 :])
     if not plane.varies(axis):
-        return Plane(shape, plane.data)
+        return Plane(shape, plane.data, plane.first)
     data = plane.data[(slice(None),) * axis + (piece,)]
     return Plane(shape, data) if data.size else constant(shape)
 
@@ -178,12 +211,12 @@ def cut(plane: Plane, axis: int, piece: slice) -> Plane:
 def join(planes: Sequence[Plane | None], sizes: Sequence[int], axis: int) -> Plane:
     """Concatenation along ``axis``. A None stands for a part (of the given size) where the number does not matter."""
     known = [plane for plane in planes if plane is not None]
-    first = known[0]
-    shape = (*first.shape[:axis], sum(sizes), *first.shape[axis + 1 :])
+    one = known[0]
+    shape = (*one.shape[:axis], sum(sizes), *one.shape[axis + 1 :])
     if not any(plane.varies(axis) for plane in known) and all(
-        np.array_equal(plane.data, first.data) for plane in known[1:]
+        np.array_equal(plane.data, one.data) for plane in known[1:]
     ):
-        return Plane(shape, first.data)
+        return Plane(shape, one.data, one.first)
     widest = [max(plane.data.shape[i] for plane in known) for i in range(len(shape))]
     check_size(prod(widest[:axis]) * prod(widest[axis + 1 :]) * sum(sizes))
     parts = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
-from graphneurons.axes.binding import Binding
+from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Step
@@ -26,17 +27,30 @@ def aligned_plane(step: Step, op: Op, index: int, shape: Shape, result: Plane) -
 
 def _narrowed(result: Plane, shape: Shape) -> Plane | None:
     """``result`` along the axes that an operand of ``shape``, broadcast by numpy, has."""
-    lead = len(result.shape) - len(shape)
+    names = _broadcast(len(result.shape), shape)
+    if names is None:
+        return None
+    axes, kept = names
+    return carry(result, axes, kept, shape, {name: size for (name,), size in zip(axes, result.shape, strict=True)})
+
+
+@lru_cache(maxsize=4096)
+def _broadcast(rank: int, shape: Shape) -> tuple[tuple[Factors, ...], tuple[Factors, ...]] | None:
+    """A factor for each axis of a result of ``rank``, and those that an operand of ``shape`` has of them."""
+    lead = rank - len(shape)
     if lead < 0:
         return None
-    names = [(f"r{axis}",) for axis in range(len(result.shape))]
-    kept = [() if size == 1 else names[lead + axis] for axis, size in enumerate(shape)]
-    sizes = {name: size for (name,), size in zip(names, result.shape, strict=True)}
-    return carry(result, names, kept, shape, sizes)
+    axes = tuple((f"r{axis}",) for axis in range(rank))
+    return axes, tuple(() if size == 1 else axes[lead + axis] for axis, size in enumerate(shape))
 
 
 def modulated_source(wiring: Wiring, plane: Plane) -> str | None:
     """The one source whose neurons a modulator is aligned with, by the name reports write; None if several."""
+    if plane.first is not None:
+        if plane.first < 0:
+            return None
+        source, index = wiring.locate(plane.first)
+        return source.name if index + plane.data.size <= max(source.size, 1) else None
     numbers = plane.data.reshape(-1)
     known = numbers[numbers >= 0]
     if not known.size or known.size < numbers.size:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
 
-from graphneurons.axes.binding import Binding
+from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.planes import Plane, check_size
+from graphneurons.axes.resolving import Resolution
+from graphneurons.graph import Op
 from graphneurons.wiring.records import CONSTANT, Integers
 
 MOST_ALTERNATIVES = 16
 """Neurons one synapse may read at different positions and still have them listed; beyond, they are mixed."""
 
 
+@lru_cache(maxsize=8192)
 def contracted(binding: Binding, index: int, partner: int, label: OperandLabel) -> tuple[str, ...]:
     """The factors that number the synapses of operand ``index`` as operand ``partner`` brings them, in its order: those
     both carry, and, of a packed weight, those that hide in its bytes. Empty if it brings none of the synapses."""
@@ -31,16 +36,24 @@ def contracted(binding: Binding, index: int, partner: int, label: OperandLabel) 
     return found if any(label.roles.get(name, "synapse") == "synapse" for name in found) else ()
 
 
-def partners(binding: Binding, index: int, label: OperandLabel, constant: Sequence[bool]) -> list[int]:
-    """The operands that bring what operand ``index`` contracts: activations, and the state of a recurrent op."""
-    return [
+@lru_cache(maxsize=8192)
+def partners(binding: Binding, index: int, label: OperandLabel, constant: tuple[bool, ...]) -> tuple[int, ...]:
+    """The operands that bring what operand ``index`` contracts: activations, and the state of a recurrent op.
+    ``constant`` tells of every input of the op whether it is left out or derived from constants only."""
+    return tuple(
         at
         for at, pattern in enumerate(binding.rule.operands)
         if at != index
         and pattern.contracts
         and (pattern.mark == "<" or (at < len(constant) and not constant[at] and binding.operands[at] is not None))
         and contracted(binding, index, at, label)
-    ]
+    )
+
+
+def given_constant(resolution: Resolution, op: Op) -> tuple[bool, ...]:
+    """Of every input of ``op``, whether it is left out or derived from constants only."""
+    constants = resolution.constants
+    return tuple([not name or name in constants for name in op.inputs])
 
 
 def groups_of(names: Sequence[str], factors: Sequence[str], label: OperandLabel) -> int:
@@ -54,28 +67,39 @@ def groups_of(names: Sequence[str], factors: Sequence[str], label: OperandLabel)
     return groups
 
 
-def arriving(binding: Binding, partner: int, names: Sequence[str], plane: Plane) -> Integers:
+def arriving(binding: Binding, partner: int, names: tuple[str, ...], plane: Plane) -> Plane:
     """The ids of operand ``partner`` along the product of the factors ``names``, one per channel."""
     axes = binding.operands[partner] or ()
-    shape = tuple(binding.sizes[name] for name in names)
-    arrived = carry(plane, axes, [(name,) for name in names], shape, binding.sizes)
-    return np.broadcast_to(arrived.data, shape).reshape(prod(shape))
+    factors, shape = _apart(binding, names)
+    arrived = carry(plane, axes, factors, shape, binding.sizes)
+    if arrived.data.shape == shape and len(shape) == 1:
+        return arrived
+    channels = (prod(shape),)
+    if arrived.data.shape == shape:
+        return Plane(channels, arrived.data.reshape(channels), arrived.first)
+    return Plane(channels, np.broadcast_to(arrived.data, shape).reshape(channels))
 
 
-def alternatives(binding: Binding, partner: int, names: Sequence[str], plane: Plane) -> Integers | None:
+@lru_cache(maxsize=8192)
+def _apart(binding: Binding, names: tuple[str, ...]) -> tuple[tuple[Factors, ...], tuple[int, ...]]:
+    """One axis per factor, and their sizes."""
+    return tuple((name,) for name in names), tuple(binding.sizes[name] for name in names)
+
+
+def alternatives(binding: Binding, partner: int, names: tuple[str, ...], plane: Plane) -> Integers | None:
     """Where a channel brings different ids at different positions (tokens of two kinds side by side, channels that a
     pixel shuffle laid out in space): those ids, shape (alternatives, channels), padded with `CONSTANT`. None where they
     are more than `MOST_ALTERNATIVES`."""
     axes = binding.operands[partner] or ()
     rest = [name for axis in axes for name in axis if name not in names]
-    view = [*rest, *names]
-    shape = tuple(binding.sizes[name] for name in view)
-    placed = carry(plane, axes, [(name,) for name in view], shape, binding.sizes)
+    view, shape = _apart(binding, (*rest, *names))
+    placed = carry(plane, axes, view, shape, binding.sizes)
     positions = prod(placed.data.shape[: len(rest)])
     channels = prod(shape[len(rest) :])
     check_size(positions * channels)
     rows = np.broadcast_to(placed.data, (*placed.data.shape[: len(rest)], *shape[len(rest) :]))
-    rows = np.sort(rows.reshape(positions, channels), axis=0)
+    rows = rows.reshape(positions, channels)
+    rows = np.sort(rows[planes.fresh(rows, 0)], axis=0)
     fresh = np.ones_like(rows, dtype=bool)
     fresh[1:] = rows[1:] != rows[:-1]
     fresh &= rows != CONSTANT

@@ -12,11 +12,11 @@ from graphneurons.axes.carrying import carry
 from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.notation import Rule
-from graphneurons.axes.planes import Plane
+from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Layout, Resolution, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
-from graphneurons.wiring.arriving import arriving, contracted, partners
+from graphneurons.wiring.arriving import arriving, contracted, given_constant, partners
 
 Key = tuple[str, int]
 Riding = tuple[tuple[Key, Plane], ...]
@@ -44,19 +44,26 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
                 ((name, axis), planes.along(shape, axis)) for axis, size in enumerate(shape) if size <= planes.LARGEST
             )
     found: dict[str, list[tuple[int, ...]]] = {}
+    noted: set[object] = set()
+    shapes = resolution.shapes
     for op in resolution.graph.ops:
         brought = [riding.get(name) for name in op.inputs]
         if not any(brought):
             continue
         step = resolution.steps[op.name]
-        if isinstance(step, Rule) and step.kind == "map" and op.output:
-            riding[op.output] = brought[0] or ()
-            continue
+        if isinstance(step, Rule) and op.output:
+            passed = _unmoved(step, op, brought, shapes)
+            if passed is not None:
+                riding[op.output] = passed
+                continue
         if op.name in labels:
-            _note(resolution, op, labels[op.name], brought, found)
+            # What arrives alike at an op like one before says nothing new.
+            arrival = (step, *labels[op.name].items(), *map(id, brought))
+            if arrival not in noted:
+                noted.add(arrival)
+                _note(resolution, op, labels[op.name], brought, found)
             continue
         riding.update(_moved(resolution, op, brought))
-    shapes = resolution.shapes
     return Features(
         {
             name: min(
@@ -65,6 +72,18 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
             for name, options in found.items()
         }
     )
+
+
+def _unmoved(step: Rule, op: Op, brought: Sequence[Riding | None], shapes: Mapping[str, Shape]) -> Riding | None:
+    """What leaves an elementwise op as it came: all that a map reads, or all that one of several operands brings, none
+    of which is broadcast."""
+    if step.kind == "map":
+        return brought[0] or ()
+    riding = [items for items in brought if items]
+    shape = shapes.get(op.output)
+    if len(riding) != 1 or len(op.outputs) != 1 or any(plane.shape != shape for _, plane in riding[0]):
+        return None
+    return riding[0]
 
 
 def _note(
@@ -77,7 +96,7 @@ def _note(
     step = resolution.steps[op.name]
     if not isinstance(step, Binding):
         return
-    constant = [not name or name in resolution.constants for name in op.inputs]
+    constant = given_constant(resolution, op)
     for index, label in labels.items():
         for partner in partners(step, index, label, constant):
             items = brought[partner] if partner < len(brought) else None
@@ -85,7 +104,7 @@ def _note(
             arrived: dict[str, list[int]] = {name: [] for (name, _), _ in items or ()}
             for (name, axis), plane in items or ():
                 try:
-                    numbers = arriving(step, partner, names, plane)
+                    numbers = arriving(step, partner, names, plane).data
                 except (NoRule, planes.TooLargeError):
                     continue
                 if numbers.size > 1 and planes.distinct(numbers[numbers >= 0]).size > 1:

@@ -22,15 +22,17 @@ class Guest:
 
     @property
     def is_constant(self) -> bool:
-        return self.plane.is_constant and int(self.plane.data.reshape(-1)[0]) == CONSTANT
+        return self.plane.only == CONSTANT
 
     @property
     def is_mixed(self) -> bool:
-        return self.plane.is_constant and int(self.plane.data.reshape(-1)[0]) == MIXED
+        return self.plane.only == MIXED
 
 
 def guest(plane: Plane, shape: Shape) -> Guest:
     """An operand that numpy broadcasts to ``shape``."""
+    if plane.shape == shape:
+        return Guest(plane, shape)
     lead = (1,) * (len(shape) - len(plane.shape))
     return Guest(planes.broadcast(plane, shape), lead + plane.shape)
 
@@ -41,14 +43,20 @@ def meet(registry: Registry, kind: JunctionKind, op: str, shape: Shape, guests: 
     present = [item for item in guests if not item.is_constant]
     if not present:
         return planes.constant(shape, CONSTANT)
+    if len(present) == 1:
+        return _of_shape(present[0].plane, shape)
     content = [item for item in present if not (item.is_mixed and _scales(item, present))]
     distinct: list[Guest] = []
     for item in content or present[:1]:
         if not any(_same(item.plane, other.plane) for other in distinct):
             distinct.append(item)
     if len(distinct) == 1:
-        return Plane(shape, distinct[0].plane.data)
-    return registry.junction(kind, op, shape, [item.plane.data for item in distinct])
+        return _of_shape(distinct[0].plane, shape)
+    return registry.junction(kind, op, shape, [item.plane for item in distinct])
+
+
+def _of_shape(plane: Plane, shape: Shape) -> Plane:
+    return plane if plane.shape == shape else Plane(shape, plane.data, plane.first)
 
 
 def _scales(item: Guest, others: Sequence[Guest]) -> bool:
@@ -62,4 +70,6 @@ def _scales(item: Guest, others: Sequence[Guest]) -> bool:
 
 
 def _same(a: Plane, b: Plane) -> bool:
+    if a.first is not None and b.first is not None:
+        return a.first == b.first and a.data.shape == b.data.shape
     return a.data is b.data or np.array_equal(a.data, b.data)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
-from graphneurons.axes.planes import Plane, Shape, check_size
+from graphneurons.axes.planes import Plane, Shape, check_size, distinct, fresh, run
 from graphneurons.wiring.records import CONSTANT, FIRST_UNKNOWN, Integers, Junction, JunctionKind, Source, SourceKind
 
 
@@ -45,14 +47,28 @@ class Registry:
             self.reasons.append(reason)
         return self._codes[reason]
 
-    def junction(self, kind: JunctionKind, op: str, shape: Shape, members: list[Integers]) -> Plane:
-        """A plane of ``shape`` where ``members`` (broadcastable arrays of numbers) meet.
+    def junction(self, kind: JunctionKind, op: str, shape: Shape, members: Sequence[Plane]) -> Plane:
+        """A plane of ``shape`` where ``members`` (stored in shapes that broadcast) meet.
 
         Places where only one of them is there, or all are alike, keep its number; the others are indices of a new
         junction, those with equal members one index.
         """
+        if _are_apart(members):
+            stored = members[0].data.shape
+            check_size(members[0].data.size * len(members))
+            return run(shape, stored, self._met(kind, op, [member.data.reshape(-1) for member in members]).base)
+        stored = np.broadcast_shapes(*(member.data.shape for member in members))
+        check_size(prod(stored) * len(members))
+        # What is the same from one place of an axis to the next (tokens, positions) is worked out once.
+        kept = [_changes(members, axis) for axis in range(len(stored))]
+        numbers = self._numbers(kind, op, [_at(member.data, kept) for member in members])
+        for axis, places in enumerate(kept):
+            if places is not None and places.size < stored[axis]:
+                numbers = numbers.repeat(np.diff(places, append=stored[axis]), axis=axis)
+        return Plane(shape, numbers)
+
+    def _numbers(self, kind: JunctionKind, op: str, members: Sequence[Integers]) -> Integers:
         stored = np.broadcast_shapes(*(member.shape for member in members))
-        check_size(int(np.prod(stored, dtype=object)) * len(members))
         rows = np.stack([np.broadcast_to(member, stored).reshape(-1) for member in members])
         there = rows != CONSTANT
         filled = np.where(there, rows, rows[there.argmax(axis=0), np.arange(rows.shape[1])])
@@ -60,12 +76,17 @@ class Registry:
         numbers = filled[0].copy()
         meeting = rows[:, ~lone]
         if meeting.size:
-            distinct, rank = _distinct_columns(meeting)
-            name = self._free(op)
-            source = self.source("junction", name, int(distinct.shape[1]))
-            numbers[~lone] = source.base + rank
-            self.junctions.append(Junction(name, kind, source.size, tuple(distinct), op))
-        return Plane(shape, numbers.reshape(stored))
+            columns, rank = _distinct_columns(meeting)
+            numbers[~lone] = self._met(kind, op, columns).base + rank
+        made: Integers = numbers.reshape(stored)
+        return made
+
+    def _met(self, kind: JunctionKind, op: str, members: Iterable[Integers]) -> Source:
+        """The source that a new junction of ``members`` is."""
+        rows = tuple(members)
+        source = self.source("junction", self._free(op), rows[0].size)
+        self.junctions.append(Junction(source.id, kind, source.size, rows, op))
+        return source
 
     def restart(self) -> None:
         """Forgets junctions and keeps all ranges, for another walk over the same graph."""
@@ -79,6 +100,35 @@ class Registry:
             name = f"{op}#{number}"
         self._names.add(name)
         return name
+
+
+def _are_apart(members: Sequence[Plane]) -> bool:
+    """Whether all are runs of neurons, stored alike, none of which has a number of another."""
+    first = members[0]
+    size = first.data.size
+    starts: list[int] = []
+    for member in members:
+        start = member.first
+        if start is None or start < 0 or member.data.shape != first.data.shape or size < 2:
+            return False
+        if any(abs(start - other) < size for other in starts):
+            return False
+        starts.append(start)
+    return True
+
+
+def _changes(members: Sequence[Plane], axis: int) -> Integers | None:
+    """The places along ``axis`` at which any member changes; None where that axis is stored once by all."""
+    found = [fresh(member.data, axis) for member in members if member.data.shape[axis] > 1]
+    return distinct(np.concatenate(found)) if found else None
+
+
+def _at(data: Integers, kept: Sequence[Integers | None]) -> Integers:
+    """``data`` at the places ``kept`` along every axis it varies on."""
+    for axis, places in enumerate(kept):
+        if places is not None and 1 < data.shape[axis] != places.size:
+            data = data.take(places, axis=axis)
+    return data
 
 
 def _distinct_columns(rows: Integers) -> tuple[Integers, Integers]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolutio
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.aligning import aligned_plane
-from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, partners
+from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, given_constant, partners
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
 from graphneurons.wiring.picking import picked
@@ -72,6 +71,7 @@ class Ride:
     arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
     guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
     riders: dict[str, Rider] = field(default_factory=dict)
+    _uniform: dict[tuple[Shape, int], Plane] = field(default_factory=dict)
 
     def of(self, name: str) -> Rider:
         """The ids of value ``name``: constants carry nobody."""
@@ -82,24 +82,27 @@ class Ride:
 
     def uniform(self, name: str, number: int) -> Rider:
         shape = self.resolution.shapes.get(name)
-        return number if shape is None else planes.constant(shape, number)
+        if shape is None:
+            return number
+        plane = self._uniform.get((shape, number))
+        if plane is None:
+            plane = self._uniform[shape, number] = planes.constant(shape, number)
+        return plane
 
 
 def walk(ride: Ride, kept: frozenset[str]) -> None:
     """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
     graph = ride.resolution.graph
-    waiting = Counter(
-        name for op in graph.ops for name in (op.inputs if len(op.inputs) == 1 else set(op.inputs)) if name
-    )
+    last = {name: op for op in graph.ops for name in op.inputs}
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
     constants, riders = ride.resolution.constants, ride.riders
     for op in graph.ops:
-        if not all(name in constants for name in op.outputs if name):
+        output = op.output
+        if output and output not in constants:
             _ride(ride, op)
-        for name in op.inputs if len(op.inputs) == 1 else set(op.inputs):
-            waiting[name] -= 1
-            if waiting[name] == 0 and name not in kept:
+        for name in op.inputs:
+            if last[name] is op and name not in kept:
                 riders.pop(name, None)
 
 
@@ -136,10 +139,12 @@ def _ride(ride: Ride, op: Op) -> None:
     for index, name in enumerate(op.outputs):
         if name:
             rider = made[index] if index < len(made) else CONSTANT
-            shape = ride.resolution.shapes.get(name)
-            if isinstance(rider, Plane) and rider.shape != shape:
+            if isinstance(rider, Plane):
+                if rider.shape == ride.resolution.shapes.get(name):
+                    ride.riders[name] = rider
+                    continue
                 rider = ride.registry.unknown(f"{op.qualified} gives {name!r} another shape than the file declares")
-            ride.riders[name] = rider if isinstance(rider, Plane) else ride.uniform(name, rider)
+            ride.riders[name] = ride.uniform(name, rider)
     if op.name in ride.modulated:
         _align(ride, op)
 
@@ -256,7 +261,7 @@ def _any_copy(ride: Ride, op: Op, sender: Sender, rider: Rider) -> Rider:
     if sender.copies > MOST_ALTERNATIVES:
         return planes.constant(rider.shape, MIXED)
     each = sender.source.size // sender.copies
-    members = [rider.data + each * copy for copy in range(sender.copies)]
+    members = [Plane(rider.shape, rider.data + each * copy) for copy in range(sender.copies)]
     return ride.registry.junction("sum", op.name, rider.shape, members)
 
 
@@ -281,7 +286,7 @@ def _shapes(ride: Ride, op: Op) -> list[Shape | None]:
 
 
 def _note_arrivals(ride: Ride, op: Op, step: Binding, reader: Reader) -> None:
-    constant = [not name or name in ride.resolution.constants for name in op.inputs]
+    constant = given_constant(ride.resolution, op)
     for index, label in reader.labels.items():
         brought = partners(step, index, label, constant)
         parts: list[Integers] = []
@@ -309,13 +314,15 @@ def _why_nothing(ride: Ride, op: Op) -> str:
 
 
 def _arrived(ride: Ride, op: Op, step: Binding, partner: int, names: tuple[str, ...], rider: Plane) -> Integers:
-    numbers = arriving(step, partner, names, rider)
-    if not (numbers == MIXED).any() or (rider.data == MIXED).all():
+    arrived = arriving(step, partner, names, rider)
+    numbers = arrived.data
+    if arrived.first is not None or not (numbers == MIXED).any() or (rider.data == MIXED).all():
         return numbers
     members = alternatives(step, partner, names, rider)
     if members is None:
         return numbers
-    return ride.registry.junction("sum", op.name, (numbers.size,), list(members)).data
+    shape = (numbers.size,)
+    return ride.registry.junction("sum", op.name, shape, [Plane(shape, member) for member in members]).data
 
 
 def _shape_like(step: Binding, index: int) -> Shape:

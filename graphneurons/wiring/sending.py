@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 
 import numpy as np
 
 from graphneurons.axes import planes
-from graphneurons.axes.binding import Binding
+from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, Source
@@ -37,6 +39,7 @@ class Sender:
         return np.where(numbers < self.source.size, numbers + self.source.base, CONSTANT)
 
 
+@lru_cache(maxsize=8192)
 def sending_factors(binding: Binding, stage: int, made: frozenset[str]) -> tuple[str, ...]:
     """Of the factors ``made`` by a layer (its neuron and shared factors), those its op still has in what it puts out,
     in the order of the sums. A recurrent op sends its units: the gates are inside."""
@@ -56,8 +59,11 @@ def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape
     result = binding.results[number]
     if result is None or shape is None:
         return None
+    sender = senders[0] if len(senders) == 1 else _nearest(result, senders)
+    stored = _in_a_row(binding, sender.factors, number, shape)
+    if stored is not None:
+        return planes.run(shape, stored, sender.source.base)
     names = {name for axis in result for name in axis}
-    sender = max(senders, key=lambda item: (len(names & set(item.factors)), item.stage))
     if binding.rule.kind == "attention":
         # The fused projections number query, key and value rows one after the other; what leaves the op are the values.
         width = shape[-1] if len(shape) == 3 else 0
@@ -69,7 +75,24 @@ def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape
     if not set(factors) <= names:
         return MIXED
     sizes = tuple(binding.sizes[name] for name in factors)
-    count = int(np.prod(sizes, dtype=object))
-    planes.check_size(count)
-    numbers = Plane(sizes, np.arange(count, dtype=np.int64).reshape(sizes) + sender.source.base)
-    return carry(numbers, [(name,) for name in factors], result, shape, binding.sizes)
+    numbers = planes.run(sizes, sizes, sender.source.base)
+    return carry(numbers, tuple((name,) for name in factors), result, shape, binding.sizes)
+
+
+def _nearest(result: Sequence[Factors], senders: Sequence[Sender]) -> Sender:
+    """Of several sums of one op, the one that most of the factors of a result number; of those alike, the last."""
+    names = {name for axis in result for name in axis}
+    return max(senders, key=lambda item: (len(names & set(item.factors)), item.stage))
+
+
+@lru_cache(maxsize=8192)
+def _in_a_row(binding: Binding, factors: tuple[str, ...], number: int, shape: Shape) -> Shape | None:
+    """How result ``number`` stores the neurons that ``factors`` number, where they stand in it one after the other."""
+    result = binding.results[number] or ()
+    own = [axis for axis in result if not set(axis).isdisjoint(factors)]
+    if binding.rule.kind == "attention" or 0 in shape or len(result) != len(shape):
+        return None
+    if [name for axis in own for name in axis] != list(factors) or not set(factors) <= set(binding.sizes):
+        return None
+    stored = tuple(size if axis in own else 1 for axis, size in zip(result, shape, strict=True))
+    return stored if prod(stored) == prod(binding.sizes[name] for name in factors) else None
