@@ -55,7 +55,7 @@ def _near(analysis: Analysis, wanted: str) -> str:
     return f"there are {', '.join(names[:_MOST_NEAR])}{more}"
 
 
-def choose(analysis: Analysis, resolution: Resolution, layer: Layer, *, after: bool) -> Chosen:
+def choose(analysis: Analysis, layer: Layer, *, after: bool) -> Chosen:
     """The value that holds the neurons of ``layer``.
 
     A neuron is the weights that together put out one scalar, its bias a modulator of that scalar. So *before* the
@@ -66,7 +66,10 @@ def choose(analysis: Analysis, resolution: Resolution, layer: Layer, *, after: b
 
     Raises `UsageError` where ``before`` is asked for and the op keeps it inside (LSTM, fused activations).
     """
-    op = next(op for op in analysis.graph.ops if op.name == layer.op.name)
+    resolution = analysis.resolution
+    if resolution is None:
+        raise UsageError("this analysis was not made by analyze(); analyze the model again", file=analysis.model.path)
+    op = analysis.graph.producer[layer.op.output]
     found = activated(op, analysis.graph, resolution.constants)
     if found is not None and not found.part:
         inside = found.value == op.output

@@ -9,17 +9,13 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.analysis import Analysis
-from graphneurons.analyzing import analyze
 from graphneurons.axes.rules.site import Shape
 from graphneurons.errors import DataError, UsageError
-from graphneurons.probing.choosing import choose, find_layer
-from graphneurons.probing.cutting import Origin, cut, needed_inputs
-from graphneurons.probing.feeding import ONLY, Array, matched, read_data
-from graphneurons.probing.onnx_running import OnnxRunner
+from graphneurons.probing.feeding import ONLY, Array, read_data
+from graphneurons.probing.opening import opened
 from graphneurons.probing.placing import Places
-from graphneurons.probing.records import Activations, Pooling
-from graphneurons.probing.settling import settle
+from graphneurons.probing.records import Activations, Integers, Pooling
+from graphneurons.probing.wishing import Opened, Wish
 
 LARGEST = 1 << 31
 """Bytes the collected activations may take."""
@@ -44,40 +40,61 @@ def activations(
     shapes: Mapping[str, Shape] | None = None,
     dims: Mapping[str, int] | None = None,
 ) -> Activations:
-    """What the neurons of ``layer`` put out for every row of ``data``: (samples, neurons) float32.
+    """What the neurons of ``layer`` put out for every row of ``data``.
 
-    ``model``: a path of an ONNX file, or the `Analysis` of one. ``layer``: its id as `analyze` lists it. ``data``:
-    input name -> array with the rows first (an array alone for a model with one input).
+    ``model``: an ONNX file's path or its `Analysis`, an ONNX model in memory, an ``nn.Module``, a ``GraphModule`` or
+    an ``ExportedProgram``. It is cut at the layer and run: ONNX by onnxruntime on the CPU, PyTorch by itself, in eval
+    mode.
+
+    ``layer``: the id `analyze` lists, or the name of its op or output. Neuron ``i`` of the result is neuron ``i`` of
+    the wiring: rows of a weight in the order of the op's own axes, groups and heads outermost; of a recurrent op its
+    hidden units, direction by direction.
+
+    ``data``: input name -> array whose first axis is the rows (an array alone for a model of one input). Where a model
+    has its batch in another axis (recurrent ones may), rows are put there. Floats and integers are cast to what the
+    input takes where nothing is lost.
+
+    ``after``: read what the layer's activation leaves; else, and where there is none, what the neurons put out with
+    their bias (see `graphneurons.probing.choosing.choose`). Quantized outputs are read as the real numbers they stand
+    for.
+
+    ``pooling`` of positions, which are all places that are neither row nor neuron (time, tokens, pixels): ``mean``,
+    ``max``, ``last`` (of one axis: its last place, for both directions of a recurrent op) or ``keep``, where every
+    position is a sample; ``rows`` of the result says whose.
+
+    ``untrained``: a seed; the weights are drawn anew from it (see `graphneurons.probing.untrained`). ``batch``: rows
+    per run (as many as the file fixes; 32). ``progress`` is called with (rows done, rows in all) after every run; what
+    it raises, and an interrupt, ends the call. ``shapes``, ``dims``: as in `analyze`, for sizes the data do not tell.
+
+    Raises `UsageError` for layers, inputs, shapes and options that do not exist or do not fit, and for layers whose
+    neurons or rows cannot be told apart with certainty; `DataError` where the model cannot be run, or puts out NaN or
+    infinity; `LoadError` for files that are no models.
     """
     if pooling not in get_args(Pooling):
         raise UsageError(f"pooling={pooling!r}; choose one of {', '.join(get_args(Pooling))}")
-    analysis = model if isinstance(model, Analysis) else analyze(model, shapes=shapes, dims=dims)
-    origin = Origin(analysis.model.path)
-    chosen_layer = find_layer(analysis, layer)
-    assert analysis.resolution is not None
-    chosen = choose(analysis, analysis.resolution, chosen_layer, after=after)
-    needed = needed_inputs(origin, chosen.value)
+    if batch is not None and batch < 1:
+        raise UsageError(f"batch={batch}; give 1 or more")
     given = data if isinstance(data, Mapping) else {ONLY: np.asarray(data)}
-    feeds = matched(given, analysis.graph.inputs, needed, analysis.model.path)
-    settled = settle(analysis, chosen_layer, chosen.value, feeds, batch, dims)
-    places = settled.places
-    total = len(feeds[0].rows)
-    result = _room(total, places, pooling, chosen_layer.id)
-    runner = OnnxRunner(cut(origin, chosen.value).model, analysis.model.path)
-    for start, count, arrays in settled.batching.batches(feeds):
-        found = runner(arrays)
-        if found.shape != places.shape:
-            raise DataError(
-                f"it has shape {list(found.shape)} where {list(places.shape)} was expected",
-                file=analysis.model.path,
-                where=chosen.value,
-            )
-        result[start : start + count] = pooled(places.apart(found)[:count], pooling)
+    subject = opened(model, Wish(layer, given, after, untrained, batch, shapes, dims))
+    values = _collected(subject, pooling, progress)
+    total, positions, neurons = values.shape
+    samples, rows = values.reshape(-1, neurons), np.repeat(np.arange(total, dtype=np.int64), positions)
+    _check_finite(subject, samples, rows)
+    reading, chosen = subject.reading, subject.chosen
+    return Activations(reading.layer.id, chosen.value, chosen.after, pooling, samples, rows, subject.notices)
+
+
+def _collected(subject: Opened, pooling: Pooling, progress: Progress | None) -> npt.NDArray[np.float32]:
+    """(rows, positions, neurons), batch by batch."""
+    reading, places = subject.reading, subject.settled.places
+    total = len(reading.feeds[0].rows)
+    result = _room(total, places, pooling, reading.layer.id)
+    for start, count, arrays in subject.settled.batching.batches(reading.feeds):
+        found = places.read(subject.runner(arrays), reading.value)[:count]
+        result[start : start + count] = pooled(found, pooling)
         if progress is not None:
             progress(start + count, total)
-    samples = result.reshape(-1, places.neurons)
-    rows = np.repeat(np.arange(total, dtype=np.int64), result.shape[1])
-    return Activations(chosen_layer.id, chosen.value, chosen.after, pooling, samples, rows)
+    return result
 
 
 def pooled(values: npt.NDArray[Any], pooling: Pooling) -> npt.NDArray[np.float32]:
@@ -109,3 +126,19 @@ def _room(rows: int, places: Places, pooling: Pooling, layer: str) -> npt.NDArra
             f"{size / 2**30:.1f} GiB, more than the {LARGEST / 2**30:.0f} GiB that are kept; {advice}"
         )
     return np.empty((rows, each, places.neurons), np.float32)
+
+
+def _check_finite(subject: Opened, samples: npt.NDArray[np.float32], rows: Integers) -> None:
+    """Raises `DataError` naming the first neuron and row that are NaN or infinite, and how many there are."""
+    wrong = ~np.isfinite(samples)
+    if not wrong.any():
+        return
+    sample, neuron = (int(found[0]) for found in np.nonzero(wrong))
+    shown = "NaN" if np.isnan(samples[sample, neuron]) else "infinity"
+    neurons, count = int(wrong.any(axis=0).sum()), np.unique(rows[wrong.any(axis=1)]).size
+    raise DataError(
+        f"neuron {neuron} puts out {shown} for row {int(rows[sample])} of the data ({neurons:,} neurons and {count:,} "
+        "rows in all are not finite); check the data, or leave these rows out",
+        file=subject.reading.analysis.model.path,
+        where=subject.reading.layer.id,
+    )

@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from graphneurons.errors import DataError, LoadError
-from graphneurons.graph import WeightRef
+from graphneurons.graph import ModelGraph, WeightRef
 from graphneurons.load.dtypes import DTYPES, stored_bytes
 from graphneurons.load.externals import Externals
 from graphneurons.load.notices import Notices
 from graphneurons.load.paths import open_model
 from graphneurons.load.reading import read
 from graphneurons.load.wire import DATA_FIELDS, Buffer, Skimmed, skim
+from graphneurons.probing.untrained import Draws
 
 LARGEST = (1 << 31) - (1 << 20)
 """Bytes one protobuf message may have, with room for what is around the weights."""
 
 _EXTERNAL = 1
 _FIELD_NUMBERS = {name: number for number, name in DATA_FIELDS.items()}
-
-Redraw = Callable[[str, Any], bytes | None]
-"""(name, TensorProto without its data) -> other bytes for ``raw_data``, or None to leave the stored ones."""
 
 
 @dataclass(frozen=True)
@@ -58,47 +56,55 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """``model``: a serialized ModelProto whose only output is the value; ``inputs``: which of the model's it needs."""
+    """A model that puts out ``value`` of another and holds only what that depends on. ``inputs``: which of the inputs
+    it needs, in the file's order; ``flat``: the flat graph, where the value is made inside a function."""
 
-    model: bytes
+    origin: Origin
+    value: str
     inputs: tuple[str, ...]
+    flat: ModelGraph | None = None
+
+    def serialized(self, draws: Draws | None = None) -> bytes:
+        """The ModelProto with its weights, or with those that ``draws`` gives. Raises `DataError` where weights are
+        missing or are too many for one message."""
+        if self.flat is not None:
+            from graphneurons.probing.inlining import inlined
+
+            whole: bytes = inlined(self.flat, self.value, draws).SerializeToString()
+            return whole
+        with self.origin.opened() as buffer:
+            model, skimmed = _structure(buffer, self.origin.path)
+            _trim(model, self.value)
+            _Filling(self.origin, buffer, skimmed, draws).fill(model)
+            found: bytes = model.SerializeToString()
+            return found
 
 
-def cut(origin: Origin, value: str, redraw: Redraw | None = None) -> Cut:
-    """The model in ``origin`` up to ``value``. Raises `DataError` where weights are missing or the rest is too large,
-    and where ``value`` is made inside a subgraph or a function."""
+def cut(origin: Origin, graph: ModelGraph, value: str) -> Cut:
+    """The model in ``origin``, of which ``graph`` was made, cut at ``value``. Raises `DataError` where ``value`` is
+    made in a loop or a branch."""
+    with origin.opened() as buffer:
+        model, _ = _structure(buffer, origin.path)
+        if any(value in node.output for node in model.graph.node):
+            return Cut(origin, value, _trim(model, value))
+    from graphneurons.probing.inlining import inlined_inputs
+
+    return Cut(origin, value, inlined_inputs(graph, value), graph)
+
+
+def _structure(buffer: Buffer, path: str) -> tuple[Any, Skimmed]:
     import onnx
 
-    with origin.opened() as buffer:
-        skimmed = skim(buffer, origin.path)
-        model: Any = onnx.ModelProto.FromString(skimmed.structure)
-        needed = _trim(model, value, origin.path)
-        _Filling(origin, buffer, skimmed, redraw).fill(model)
-        return Cut(model.SerializeToString(), needed)
+    skimmed = skim(buffer, path)
+    return onnx.ModelProto.FromString(skimmed.structure), skimmed
 
 
-def needed_inputs(origin: Origin, value: str) -> tuple[str, ...]:
-    """The inputs that ``value`` depends on, in the file's order."""
-    import onnx
-
-    with origin.opened() as buffer:
-        model: Any = onnx.ModelProto.FromString(skim(buffer, origin.path).structure)
-        return _trim(model, value, origin.path)
-
-
-def _trim(model: Any, value: str, path: str) -> tuple[str, ...]:
+def _trim(model: Any, value: str) -> tuple[str, ...]:
     """Takes everything out of ``model`` that ``value`` does not need; the names of the inputs that are left."""
     import onnx
 
     graph = model.graph
     kept = _needed(graph.node, value)
-    if kept is None:
-        raise DataError(
-            "it is made inside a function, a loop or a branch, where the model cannot be cut; inline functions "
-            "(onnx.inliner) or choose a layer outside",
-            file=path,
-            where=value,
-        )
     names = {value, *(name for at in kept for name in _read_by(graph.node[at]))}
     stored = {tensor.name for tensor in graph.initializer} | {t.values.name for t in graph.sparse_initializer}
     inputs = tuple(info.name for info in graph.input if info.name in names and info.name not in stored)
@@ -116,11 +122,9 @@ def _trim(model: Any, value: str, path: str) -> tuple[str, ...]:
     return inputs
 
 
-def _needed(nodes: Sequence[Any], value: str) -> list[int] | None:
-    """Positions of the nodes that ``value`` depends on; None if none of them makes it."""
+def _needed(nodes: Sequence[Any], value: str) -> list[int]:
+    """Positions of the nodes that ``value`` depends on."""
     maker = {name: at for at, node in enumerate(nodes) for name in node.output if name}
-    if value not in maker:
-        return None
     found: set[int] = set()
     waiting = [maker[value]]
     while waiting:
@@ -169,7 +173,7 @@ class _Filling:
     origin: Origin
     buffer: Buffer
     skimmed: Skimmed
-    redraw: Redraw | None
+    draws: Draws | None
     filled: int = 0
 
     def fill(self, model: Any) -> None:
@@ -204,16 +208,10 @@ class _Filling:
                 self._graph(graph)
 
     def _tensor(self, tensor: Any, name: str) -> None:
-        other = self.redraw(name, tensor) if self.redraw is not None and name else None
-        if other is not None:
-            for field in (*_FIELD_NUMBERS, "external_data", "data_location"):
-                tensor.ClearField(field)
-            tensor.raw_data = other
-        elif tensor.data_location == _EXTERNAL:
-            stored = self._external(tensor)
+        if tensor.data_location == _EXTERNAL:
+            tensor.raw_data = self._external(tensor)
             tensor.ClearField("external_data")
             tensor.ClearField("data_location")
-            tensor.raw_data = stored
         else:
             piece = self.skimmed.cut(tensor.raw_data) if tensor.raw_data else None
             if piece is not None:
@@ -221,6 +219,8 @@ class _Filling:
                 payload = self.buffer[piece.offset : piece.offset + piece.length]
                 tensor.ClearField("raw_data")
                 tensor.MergeFromString(_tagged(_FIELD_NUMBERS[piece.field], payload))
+        if self.draws is not None and self.draws.concerns(name):
+            _redraw(tensor, name, self.draws)
         self.filled += tensor.ByteSize()
 
     def _room_for(self, more: int) -> None:
@@ -241,6 +241,17 @@ class _Filling:
         storage = self.externals.stored(tensor.external_data, length, tensor.name)
         found: bytes = read(WeightRef(tensor.name, "uint8", (length,), storage)).tobytes()
         return found
+
+
+def _redraw(tensor: Any, name: str, draws: Draws) -> None:
+    from onnx import numpy_helper
+
+    dtype = DTYPES[tensor.data_type]
+    stored = tensor.raw_data or numpy_helper.to_array(tensor).tobytes()
+    drawn = draws.raw(name, dtype.name, tuple(tensor.dims), stored, dtype.bits)
+    for field in _FIELD_NUMBERS:
+        tensor.ClearField(field)
+    tensor.raw_data = drawn
 
 
 def _tagged(number: int, payload: bytes) -> bytes:

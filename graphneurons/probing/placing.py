@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ from graphneurons.axes.labelling import EXPERT, OperandLabel, label_operand, sta
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.rules.site import NoRule
-from graphneurons.errors import UsageError
+from graphneurons.errors import DataError, UsageError
 from graphneurons.graph import ModelGraph, Op
 from graphneurons.probing.records import Integers
 from graphneurons.wiring.features import Features
@@ -54,8 +54,14 @@ class Places:
         merged = self.row_order.size // self.rows
         return tuple(size for size in (merged, *(self.shape[axis] for axis in self.position_axes)) if size > 1)
 
-    def apart(self, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """``value`` as (rows, positions, neurons)."""
+    def read(self, value: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+        """``value`` as (rows, positions, neurons). Raises `DataError` where it has another shape than was told."""
+        if value.shape != self.shape:
+            raise DataError(
+                f"it has shape {list(value.shape)} where {list(self.shape)} was expected, so that its neurons cannot "
+                "be told apart; give the sizes of dynamic dimensions with --dim",
+                where=name,
+            )
         order = (*self.row_axes, *self.position_axes, *self.neuron_axes)
         middle = prod(self.shape[axis] for axis in self.position_axes)
         lined_up = value.transpose(order).reshape(self.row_order.size, middle, self.neurons)
@@ -91,7 +97,7 @@ def rows_at(resolution: Resolution, axes: Mapping[str, int], value: str) -> Plan
     count = max(resolution.shapes[name][axis] for name, axis in axes.items())
     registry.source("input", "rows", count)
     start = {name: planes.along(resolution.shapes[name], axis) for name, axis in axes.items()}
-    return _carried(resolution, registry, start, value, "rows of the data")
+    return _carried(resolution, registry, start, value, "rows of the data", _mixes)
 
 
 def neurons_at(resolution: Resolution, analysis: Analysis, layer: Layer, value: str) -> Plane:
@@ -99,7 +105,7 @@ def neurons_at(resolution: Resolution, analysis: Analysis, layer: Layer, value: 
 
     Raises `UsageError` where the op keeps what its neurons put out inside, or where they cannot be followed.
     """
-    op = next(op for op in resolution.graph.ops if op.name == layer.op.name)
+    op = resolution.graph.producer[layer.op.output]
     source = analysis.wiring.source.get(layer.id)
     step = resolution.steps[op.name]
     if source is None or not isinstance(step, Binding):
@@ -170,11 +176,19 @@ def between(graph: ModelGraph, start: Sequence[str], value: str) -> Iterator[Op]
 
 
 def _carried(
-    resolution: Resolution, registry: Registry, start: Mapping[str, Plane], value: str, what: str
+    resolution: Resolution,
+    registry: Registry,
+    start: Mapping[str, Plane],
+    value: str,
+    what: str,
+    mixes: Callable[[Ride, Op], bool] = lambda ride, op: False,
 ) -> Plane | str:
     ride = Ride(resolution, {}, Features({}), registry)
     ride.riders.update(start)
-    ride_on(ride, between(resolution.graph, list(start), value))
+    for op in between(resolution.graph, list(start), value):
+        if mixes(ride, op):
+            return f"{op.qualified} {op.name!r} mixes {what}"
+        ride_on(ride, [op])
     found = ride.of(value)
     if not isinstance(found, Plane):
         return "the shape of what it puts out is not known; give sizes with --dim or --shape"
@@ -189,3 +203,17 @@ def _carried(
     if numbers[0] == CONSTANT:
         return f"{value!r} does not depend on the {what} everywhere"
     return registry.reasons[FIRST_UNKNOWN - int(numbers[0])]
+
+
+def _mixes(ride: Ride, op: Op) -> bool:
+    """Whether ``op`` computes along an axis that the riders vary on, though the wiring lets them pass: the steps of a
+    sequence, and what is normalised together."""
+    step = ride.resolution.steps[op.name]
+    if not isinstance(step, Binding) or step.rule.kind not in ("recurrent", "normalisation"):
+        return False
+    along = frozenset({"t"}) if step.rule.kind == "recurrent" else step.mixed
+    rider = ride.of(op.inputs[0]) if op.inputs and op.inputs[0] else CONSTANT
+    axes = step.operands[0] or ()
+    return isinstance(rider, Plane) and any(
+        rider.varies(axis) and along & set(names) for axis, names in enumerate(axes) if axis < len(rider.shape)
+    )

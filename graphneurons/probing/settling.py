@@ -3,79 +3,155 @@ rows and neurons stand in the value that is read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
+
+import numpy as np
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes import planes
 from graphneurons.axes.planes import Plane
-from graphneurons.axes.resolving import Resolution, resolve
+from graphneurons.axes.resolving import resolve
 from graphneurons.errors import UsageError
-from graphneurons.probing.feeding import Batching, Feed, told
+from graphneurons.probing.feeding import Array, Batching, Feed, told
 from graphneurons.probing.placing import Places, neurons_at, places, rows_at
 
 DEFAULT_BATCH = 32
 _MOST_COMBINED = 4
 """Inputs whose axes are tried in every combination; of more, all rows lie along the first axes, or all along the
 second."""
+_BATCH = re.compile(r"batch|^n$|^b$|^bs$|num_samples|^unk__0$", re.IGNORECASE)
+
+Runner = Callable[[Mapping[str, Array]], Array]
+"""Arrays by input name -> the value that is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``batching``: how the rows are fed; ``places``: where they come out."""
+    """``batching``: how the rows are fed; ``places``: where they come out; ``notice``: why one by one, if they are."""
 
     batching: Batching
     places: Places
+    notice: str = ""
 
 
-def settle(
-    analysis: Analysis,
-    layer: Layer,
-    value: str,
-    feeds: Sequence[Feed],
-    batch: int | None = None,
-    dims: Mapping[str, int] | None = None,
-) -> Settled:
-    """How to read the neurons of ``layer`` in ``value`` for every row of the data.
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What is read: the neurons of ``layer`` in ``value``, for the rows of ``feeds``."""
+
+    analysis: Analysis
+    layer: Layer
+    value: str
+    feeds: Sequence[Feed]
+    dims: Mapping[str, int] | None = None
+
+    def settled(self, batching: Batching) -> Settled | str:
+        """Where the rows of one batch stand; or why that cannot be told. Of a batch of one row, everything is its.
+        Raises `UsageError` where the neurons cannot be told."""
+        analysis, value = self.analysis, self.value
+        resolution = resolve(analysis.graph, {feed.name: batching.shape(feed) for feed in self.feeds}, self.dims)
+        stand = rows_at(resolution, batching.axes, value)
+        shape = resolution.shapes.get(value)
+        if batching.size == 1 and shape is not None:
+            stand = planes.constant(shape)
+        if not isinstance(stand, Plane):
+            return stand
+        numbers = neurons_at(resolution, analysis, self.layer, value)
+        size = analysis.wiring.source[self.layer.id].size
+        return Settled(batching, places(stand, numbers, batching.size, size))
+
+
+def settle(reading: Reading, batch: int | None = None) -> Settled:
+    """How to read a layer's neurons for every row of the data.
 
     Rows lie along the first axis of the inputs, or along the second where they are mixed along the first (a recurrent
-    model that takes the sequence first). Which it is, is told by following them to ``value``. Raises `UsageError` where
-    shapes do not fit, or where it cannot be told.
+    model that takes the sequence first). Which it is, is told by following them to the layer. Where that fails though
+    the first axes are plainly a batch (fixed to one, or dynamic and named so), or ``batch`` is 1, rows are run one by
+    one: then all there is belongs to the one. Raises `UsageError` where shapes do not fit, or where it cannot be told.
     """
+    feeds = reading.feeds
+    rows = len(feeds[0].rows)
     why: list[str] = []
-    for axes in _choices(feeds):
+    for axes in choices(feeds):
         sizes = {size for feed in feeds if (size := _declared(feed, axes[feed.name])) is not None}
         if len(sizes) > 1:
             continue
-        rows = len(feeds[0].rows)
         size = next(iter(sizes), None) or max(2, min(batch or DEFAULT_BATCH, rows))
         batching = Batching(size, axes)
         if not all(batching.fits(feed) for feed in feeds):
             continue
-        resolution = resolve(analysis.graph, {feed.name: batching.shape(feed) for feed in feeds}, dims)
-        stand = _rows(resolution, batching, value)
-        if isinstance(stand, Plane):
-            numbers = neurons_at(resolution, analysis, layer, value)
-            source = analysis.wiring.source[layer.id]
-            return Settled(batching, places(stand, numbers, size, source.size))
-        why.append(stand)
+        found = reading.settled(batching)
+        if isinstance(found, Settled):
+            return alone(reading, batching) if batch == 1 and not sizes else found
+        why.append(found)
     if not why:
-        raise _misfit(analysis, feeds)
+        raise _misfit(reading)
+    first = Batching(1, dict.fromkeys((feed.name for feed in feeds), 0))
+    if all(first.fits(feed) and (batch == 1 or _is_batch(feed)) for feed in feeds):
+        return alone(reading, first, f"rows are run one by one: {why[0]}")
     raise UsageError(
-        f"which axis of the inputs holds the rows cannot be told: {why[0]}; export the model with a batch of one",
-        file=analysis.model.path,
-        where=layer.id,
+        f"which axis of the inputs holds the rows cannot be told: {why[0]}; if it is the first, give a batch of 1",
+        file=reading.analysis.model.path,
+        where=reading.layer.id,
     )
 
 
-def _choices(feeds: Sequence[Feed]) -> Iterator[dict[str, int]]:
+def alone(reading: Reading, batching: Batching, notice: str = "") -> Settled:
+    """Every row in a run of its own. Raises `UsageError` where even then the shapes are not known."""
+    found = reading.settled(replace(batching, size=1))
+    if isinstance(found, str):
+        raise UsageError(found, file=reading.analysis.model.path, where=reading.layer.id)
+    return replace(found, notice=notice)
+
+
+def proved(reading: Reading, settled: Settled, runner: Runner) -> Settled:
+    """``settled`` if rows of one batch really leave each other alone: the first and the last row of a batch put out the
+    same beside others as beside copies of themselves. Otherwise rows one by one, where the file allows that.
+
+    Following rows through the graph proves it of the model; this proves it of the graph as a runtime runs it (scales
+    that dynamic quantization takes from a whole batch are the usual exception). Raises `UsageError` where rows of a
+    fixed batch influence each other.
+    """
+    batching, feeds = settled.batching, reading.feeds
+    last = len(feeds[0].rows) - 1
+    if batching.size == 1 or not last:
+        return settled
+    picks = [min(at, last) for at in range(batching.size)]
+    together = settled.places.read(runner(batching.picked(feeds, picks)), reading.value)
+    for at in (0, batching.size - 1):
+        copies = settled.places.read(runner(batching.picked(feeds, [picks[at]] * batching.size)), reading.value)
+        if not _alike(together[at], copies[at]):
+            break
+    else:
+        return settled
+    one = replace(batching, size=1)
+    if all(one.fits(feed) for feed in feeds):
+        return alone(reading, one, "rows are run one by one: in one batch they change each other's activations")
+    raise UsageError(
+        f"the rows of a batch change each other's activations, and the file fixes batches of {batching.size}; "
+        "export it with a batch of one or a dynamic one",
+        file=reading.analysis.model.path,
+        where=reading.layer.id,
+    )
+
+
+def _alike(one: Array, other: Array) -> bool:
+    """Whether activations are the same, up to what another order of additions does to them."""
+    left, right = one.astype(np.float64), other.astype(np.float64)
+    size = float(np.nanmax(np.abs(left), initial=0.0)) if np.isfinite(left).any() else 0.0
+    return bool(np.allclose(left, right, rtol=1e-3, atol=1e-4 * size, equal_nan=True))
+
+
+def choices(feeds: Sequence[Feed]) -> Iterator[dict[str, int]]:
     """Axes of the inputs that rows may lie along, the first axis of all of them first."""
-    if len(feeds) > _MOST_COMBINED:
-        yield dict.fromkeys((feed.name for feed in feeds), 0)
     ways = [(0, 1) if feed.rows.ndim > 1 else (0,) for feed in feeds]
-    found = product(*ways) if len(feeds) <= _MOST_COMBINED else [tuple(way[-1] for way in ways)]
-    for axes in sorted(found, key=sum):
+    if len(feeds) <= _MOST_COMBINED:
+        found = sorted(product(*ways), key=sum)
+    else:
+        found = [(0,) * len(ways), tuple(way[-1] for way in ways)]
+    for axes in found:
         yield {feed.name: axis for feed, axis in zip(feeds, axes, strict=True)}
 
 
@@ -85,22 +161,19 @@ def _declared(feed: Feed, axis: int) -> int | None:
     return size if isinstance(size, int) else None
 
 
-def _rows(resolution: Resolution, batching: Batching, value: str) -> Plane | str:
-    found = rows_at(resolution, batching.axes, value)
-    shape = resolution.shapes.get(value)
-    if isinstance(found, str) and batching.size == 1 and shape is not None:
-        # All of one run belongs to the one row that went in.
-        return planes.constant(shape)
-    return found
+def _is_batch(feed: Feed) -> bool:
+    """Whether the first axis of an input is plainly a batch: fixed to one, or of a name that says so."""
+    first = feed.value.shape[0] if feed.value.shape else None
+    return first == 1 or (isinstance(first, str) and bool(_BATCH.search(first)))
 
 
-def _misfit(analysis: Analysis, feeds: Sequence[Feed]) -> UsageError:
+def _misfit(reading: Reading) -> UsageError:
     listed = []
-    for feed in feeds:
+    for feed in reading.feeds:
         if any(Batching(_declared(feed, axis) or 1, {feed.name: axis}).fits(feed) for axis in (0, 1)):
             continue
         listed.append(
             f"input {feed.name!r} takes {told(feed.value)}; the data have rows of shape {list(feed.rows.shape[1:])}"
         )
     told_of = "; ".join(listed) or "the inputs have different fixed numbers of rows"
-    return UsageError(f"{told_of} (give arrays with the rows first)", file=analysis.model.path)
+    return UsageError(f"{told_of} (give arrays with the rows first)", file=reading.analysis.model.path)
