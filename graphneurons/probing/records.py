@@ -72,8 +72,8 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class Control:
     """The same probe where it should find nothing: ``shuffled`` labels, ``random`` neurons (Gaussian noise in place of
-    the activations' values), an ``untrained`` copy of the model with its weights drawn anew. The bounds of the first two
-    hold 95 % of what they reached when drawn again and again; those of the last are a confidence interval."""
+    the activations' values), an ``untrained`` copy of the model with its weights drawn anew. The bounds of the first
+    two hold 95 % of what they reached when drawn again and again; those of the last are a confidence interval."""
 
     kind: ControlKind
     score: Score

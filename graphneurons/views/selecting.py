@@ -47,7 +47,7 @@ def select(
             return Selection(top(norms(), number), f"top {number:,} by ‖w‖")
         chosen = np.random.default_rng(SEED).choice(count, number, replace=False)
         return Selection(tuple(sorted(int(index) for index in chosen)), f"{number:,} at random")
-    return Selection(_listed(wanted, count, what), "as chosen")
+    return Selection(listed(wanted, count, what, MOST_DRAWN, " or top:16 or random:16"), "as chosen")
 
 
 def top(norms: npt.NDArray[np.float64], number: int) -> tuple[int, ...]:
@@ -61,17 +61,19 @@ def top(norms: npt.NDArray[np.float64], number: int) -> tuple[int, ...]:
     return tuple(int(index) for index in near[order])
 
 
-def _listed(wanted: str, count: int, what: str) -> tuple[int, ...]:
+def listed(wanted: str, count: int, what: str, most: int, also: str = "") -> tuple[int, ...]:
+    """The indices that ``0,5,10:20`` names, in its order, at most ``most`` of the ``count`` that ``what`` has.
+    ``also``: what else errors say is understood. Raises UsageError."""
     found: dict[int, None] = {}
     for piece in wanted.split(","):
         matched = _PIECE.fullmatch(piece.strip())
         if matched is None:
-            raise UsageError(f"--neurons {wanted}: expected 0,5,10:20 or top:16 or random:16")
+            raise UsageError(f"--neurons {wanted}: expected 0,5,10:20{also}")
         first = int(matched[1])
         last = int(matched[2]) if matched[2] else first + 1
         if last <= first or last > count:
             raise UsageError(f"--neurons {wanted}: {what} has neurons 0 to {count - 1:,}, {piece.strip()} is not there")
-        if len(found) + last - first > MOST_DRAWN:
-            raise UsageError(f"--neurons {wanted}: draws at most {MOST_DRAWN} neurons")
+        if len(found) + last - first > most:
+            raise UsageError(f"--neurons {wanted}: draws at most {most} neurons")
         found.update(dict.fromkeys(range(first, last)))
     return tuple(found)
