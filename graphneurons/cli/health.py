@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -75,6 +72,7 @@ def command(
 def _rendered(analysis: Analysis, layer: str | None, top: int | None, as_json: bool, output: str | None) -> str:
     from dataclasses import replace
 
+    from graphneurons.cli.bars import Bar
     from graphneurons.cli.writing import view_for
     from graphneurons.health import scan
     from graphneurons.reports.health import health_record, one_layer, overview
@@ -82,7 +80,7 @@ def _rendered(analysis: Analysis, layer: str | None, top: int | None, as_json: b
     from graphneurons.reports.lines import painted, plain
 
     chosen = None if layer is None else [_named(analysis, layer)]
-    with _Bar() as bar:
+    with Bar("reading weights") as bar:
         health = scan(analysis, layers=chosen, progress=bar.show)
     if as_json:
         return dumps_record(health_record(analysis, health, everything=layer is not None))
@@ -98,27 +96,3 @@ def _named(analysis: Analysis, name: str) -> str:
         if name in (layer.id, layer.op.name, layer.op.output):
             return layer.id
     return analysis.layer(name).id
-
-
-class _Bar:
-    """A bar on stderr, if a person is looking at it."""
-
-    def __enter__(self) -> _Bar:
-        self._shown = -1
-        self._is_seen = sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
-        return self
-
-    def show(self, done: int, to_do: int) -> None:
-        share = 100 * done // to_do if to_do else 100
-        if not self._is_seen or share == self._shown:
-            return
-        self._shown = share
-        room = min(40, max(shutil.get_terminal_size().columns - 30, 1))
-        bar = "#" * (room * share // 100)
-        sys.stderr.write(f"\rreading weights [{bar:<{room}}] {share:3d}%\x1b[K")
-        sys.stderr.flush()
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown >= 0:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
