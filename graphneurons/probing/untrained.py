@@ -1,12 +1,12 @@
 """An untrained copy of a model: the same architecture with its weights drawn anew, as a control for probes.
 
 What a probe reads from it was in the inputs and the architecture, not learned (Zhang and Bowman 2018, "Language
-Modeling Teaches You More Syntax than Translation Does"; Adebayo et al. 2018, "Sanity Checks for Saliency Maps", who draw
-weights anew as they were before training). Weights are drawn from a normal distribution with the variance that keeps
-signals at their size from layer to layer: 2 / n where a rectifier or one of its smooth relatives follows, 1 / n
-elsewhere, n being the synapses of a neuron as the analysis counts them (He et al. 2015, "Delving Deep into Rectifiers";
-LeCun et al. 1998, "Efficient BackProp"). Exporters do not say how a model was initialised, and many schemes are in use;
-one that keeps signals alive makes the strongest control. In detail:
+Modeling Teaches You More Syntax than Translation Does"; Adebayo et al. 2018, "Sanity Checks for Saliency Maps", who
+draw weights anew as they were before training). Weights are drawn from a normal distribution with the variance that
+keeps signals at their size from layer to layer: 2 / n where a rectifier or one of its smooth relatives follows, 1 / n
+elsewhere, n being the synapses of a neuron as the analysis counts them (He et al. 2015, "Delving Deep into
+Rectifiers"; LeCun et al. 1998, "Efficient BackProp"). Exporters do not say how a model was initialised, and many
+schemes are in use; one that keeps signals alive makes the strongest control. In detail:
 
 - tables (embeddings): standard normal, or like the weights of the layer they are tied to;
 - biases: 0; normalisation: scale 1, shift 0, running mean 0, running variance 1;
