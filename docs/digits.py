@@ -27,7 +27,7 @@ INK = 8
 
 
 def trained() -> tuple[MLPClassifier, npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """A network of 64 pixels, 32 hidden neurons and 10 digits, with the images and digits that it was not trained on."""
+    """A network of 64 pixels, 32 hidden neurons and 10 digits, with images and digits it was not trained on."""
     pixels, digits = load_digits(return_X_y=True)
     pixels = pixels.astype(np.float32) / 16
     seen, unseen, digits_seen, digits_unseen = train_test_split(
