@@ -61,17 +61,24 @@ def parse_example(text: str) -> Example:
     return Example(name, dtype or "float32", tuple(int(size) for size in numbers))
 
 
-def from_factory(text: str, examples: Sequence[Example], *, trusted: bool) -> ModelGraph:
-    """The graph of what the factory ``text`` returns: an ``nn.Module``, a pair of one and its example arguments, or
-    anything else `graphneurons.trace` takes. Raises `UsageError` and `LoadError`."""
+def made_by_factory(text: str, *, trusted: bool) -> tuple[Any, tuple[Any, ...]]:
+    """What the factory ``text`` returns: anything `graphneurons.trace` takes, and the example arguments that come with
+    it, if any. Raises `UsageError` where the code is not trusted, and `LoadError` where it fails."""
     if not trusted:
         raise UsageError(
             "this would import and run Python code; add --trust-code if you trust it, "
             "or analyze an exported model (.onnx, .pt2)",
             file=text,
         )
+    imported()
+    return _made(text)
+
+
+def from_factory(text: str, examples: Sequence[Example], *, trusted: bool) -> ModelGraph:
+    """The graph of what the factory ``text`` returns: an ``nn.Module``, a pair of one and its example arguments, or
+    anything else `graphneurons.trace` takes. Raises `UsageError` and `LoadError`."""
+    made, args = made_by_factory(text, trusted=trusted)
     torch = imported()
-    made, args = _made(text)
     if not isinstance(made, torch.nn.Module):
         return trace(made)
     device = next((tensor.device for tensor in (*made.parameters(), *made.buffers())), torch.device("cpu"))
