@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from graphneurons.health import scan
     from graphneurons.load import load
     from graphneurons.matching import match
+    from graphneurons.probing.probing import probe
     from graphneurons.tracing import trace
     from graphneurons.views.viewing import render
 
@@ -50,6 +51,7 @@ __all__ = [
     "export_onnx",
     "load",
     "match",
+    "probe",
     "render",
     "scan",
     "trace",
@@ -61,6 +63,7 @@ _HOMES = {
     "export_onnx": "exporting",
     "load": "load",
     "match": "matching",
+    "probe": "probing.probing",
     "scan": "health",
     "trace": "tracing",
     "render": "views.viewing",

@@ -48,9 +48,8 @@ def verdict(score: Score, p: float, controls: tuple[Control, ...], level: float,
         reached = score.low if control.kind == "untrained" else score.value
         if reached <= control.score.high:
             bounds = f" [{score.low:.2f}, {score.high:.2f}]" if control.kind == "untrained" else ""
-            return Verdict(
-                False, p, f"{what}{bounds} is within what {_NAMES[control.kind]} reach: up to {control.score.high:.2f}"
-            )
+            beaten = f"{_NAMES[control.kind]} (up to {control.score.high:.2f})"
+            return Verdict(False, p, f"{what}{bounds} is not beyond {beaten}")
     if score.metric == "r2" and score.value <= 0:
         return Verdict(False, p, f"{what}: the mean of the numbers tells as much")
     if p >= level:
