@@ -13,6 +13,7 @@ COMMANDS = {
     "health": "graphneurons.cli.health",
     "lock": "graphneurons.cli.lock",
     "match": "graphneurons.cli.match",
+    "probe": "graphneurons.cli.probe",
     "render": "graphneurons.cli.render",
     "wiring": "graphneurons.cli.wiring",
 }
