@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
     from graphneurons.checks.drifting import Drift
     from graphneurons.checks.policy import Policy
-    from graphneurons.checks.ranges import Range
     from graphneurons.checks.scales import Quantized
+    from graphneurons.checks.walking import Stop
     from graphneurons.health import Health
 
 Severity = Literal["error", "warning", "info"]
@@ -86,11 +86,12 @@ class Subject:
         return tuple(quantized_weights(self.analysis))
 
     @cached_property
-    def ranges(self) -> Mapping[str, Range]:
-        """The values of which it can be proved between which numbers they lie."""
-        from graphneurons.checks.ranges import ranges
+    def stops(self) -> tuple[Stop, ...]:
+        """The activations that neurons come to, with proofs between which numbers they lie before them."""
+        from graphneurons.checks.ranges import walked
 
-        return ranges(self.analysis, self.policy.ranges)
+        walk = walked(self.analysis, self.policy.ranges)
+        return () if walk is None else tuple(walk.stops)
 
     @property
     def stored_bytes(self) -> int:

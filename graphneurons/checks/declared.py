@@ -37,8 +37,8 @@ def contradictions(analysis: Analysis) -> Iterator[Contradiction]:
         return
     told = {name for name, value in graph.declared.items() if value.shape}
     found = _contradicted(graph, resolution.shapes, told - _steered(graph))
-    if found and _is_dynamic(graph):
-        other = _with_other_sizes(graph, resolution)
+    if found and is_dynamic(graph):
+        other = with_other_sizes(graph, resolution)
         found = {} if other is None else _confirmed(graph, found, resolution.shapes, other)
     causes: dict[str, str] = {}
     follow: dict[str, int] = {}
@@ -77,11 +77,11 @@ def _steered(graph: ModelGraph) -> set[str]:
     return found
 
 
-def _is_dynamic(graph: ModelGraph) -> bool:
+def is_dynamic(graph: ModelGraph) -> bool:
     return any(value.shape is None or any(not isinstance(dim, int) for dim in value.shape) for value in graph.inputs)
 
 
-def _with_other_sizes(graph: ModelGraph, resolution: Resolution) -> Mapping[str, Shape] | None:
+def with_other_sizes(graph: ModelGraph, resolution: Resolution) -> Mapping[str, Shape] | None:
     """All shapes where dynamic dimensions of the inputs are twice as large; None where the model does not allow it."""
     shapes = {}
     for value in graph.inputs:
