@@ -371,4 +371,10 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 """ATen's ops that move elements along axes; others are in `aten_joining` and `aten_indexing`."""
 
+RESHAPING = frozenset(
+    name
+    for name, move in LAYOUTS.items()
+    if move in (_view, _view_as, _unsqueeze, _squeeze, _flatten, _unflatten, _ravel)
+)
+
 PAYLOADS: Mapping[str, tuple[int, ...] | None] = {"broadcast_tensors": None}

@@ -34,11 +34,15 @@ def carry(
     if 0 in shape:
         return constant(shape, NOBODY)
     if plane.data.size <= 1:
+        if plane.shape == shape:
+            return plane
         return Plane(shape, plane.data.reshape((1,) * len(shape)), plane.first)
     stored = plane.data.shape
     view = _along_one_axis(stored, tuple(operand), tuple(result), frozenset(mixed))
     if view is not None:
-        return Plane(shape, plane.data if view == stored else plane.data.reshape(view), plane.first)
+        if view == stored and plane.shape == shape:
+            return plane
+        return Plane(shape, plane.data.reshape(view), plane.first)
     names, data = _apart(plane, operand, sizes)
     kept = {name for axis in result for name in axis}
     for name in mixed:

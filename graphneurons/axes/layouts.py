@@ -325,6 +325,9 @@ LAYOUTS: Mapping[str, Layout] = {
 }
 """Op type -> how it moves planes. ATen's ops are in lower case, so no name stands for two."""
 
+RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", *aten_layouts.RESHAPING})
+"""Op types that give what they read another shape and nothing else: where the shape is known, that says all."""
+
 PAYLOADS: Mapping[str, tuple[int, ...] | None] = {
     "Concat": None,
     "QLinearConcat": None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -37,8 +38,8 @@ class TooLargeError(GraphNeuronsError):
 class Plane:
     """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty).
 
-    ``first`` is told where the stored numbers are known to be a run, one after the other in the order they are stored
-    (``first``, ``first + 1``, ...): what most layers send, and nothing of it needs to be looked at.
+    ``first`` is told where the stored numbers are known to be ``first``, ``first + 1``, ... each once, in any order:
+    that is what most layers send, and none of them needs to be looked at to compare it with another.
     """
 
     shape: Shape
@@ -72,10 +73,8 @@ def constant(shape: Shape, value: int = 0) -> Plane:
 
 
 def run(shape: Shape, stored: Shape, first: int = 0) -> Plane:
-    """Numbers ``first``, ``first + 1``, ... over a plane that is stored in the shape ``stored``."""
-    count = prod(stored)
-    check_size(count)
-    return Plane(shape, np.arange(first, first + count, dtype=np.int64).reshape(stored), first)
+    """Numbers ``first``, ``first + 1``, ... over a plane that is stored in the shape ``stored``, however large."""
+    return Plane(shape, np.arange(first, first + prod(stored), dtype=np.int64).reshape(stored), first)
 
 
 def along(shape: Shape, axis: int) -> Plane:
@@ -129,9 +128,7 @@ def tighten(plane: Plane) -> Plane:
 
 
 def transpose(plane: Plane, order: Sequence[int]) -> Plane:
-    lone = plane.first is not None and plane.data.size in plane.data.shape
-    shape = tuple(plane.shape[axis] for axis in order)
-    return Plane(shape, plane.data.transpose(order), plane.first if lone else None)
+    return Plane(tuple([plane.shape[axis] for axis in order]), plane.data.transpose(order), plane.first)
 
 
 def reshape(plane: Plane, shape: Shape) -> Plane:
@@ -142,19 +139,25 @@ def reshape(plane: Plane, shape: Shape) -> Plane:
         return Plane(shape, plane.data.reshape((1,) * len(shape)), plane.first)
     if prod(plane.shape) == 0 or prod(shape) == 0:
         return constant(shape)
-    old_blocks, new_blocks = _blocks(plane.shape, shape)
-    widened: list[int] = []
-    packed: list[int] = []
-    for (start, stop), (first, last) in zip(old_blocks, new_blocks, strict=True):
-        varying = any(plane.data.shape[axis] > 1 for axis in range(start, stop))
-        widened.extend(plane.shape[start:stop] if varying else (1,) * (stop - start))
-        packed.extend(shape[first:last] if varying else (1,) * (last - first))
-    if prod(widened) == plane.data.size:
+    widened, packed = _reshaped(plane.shape, plane.data.shape, shape)
+    if widened == plane.data.shape:
         made = Plane(shape, plane.data.reshape(packed), plane.first)
         return made if made.first is not None else tighten(made)
     check_size(prod(widened))
     data = np.broadcast_to(plane.data, widened).reshape(packed)
     return tighten(Plane(shape, data))
+
+
+@lru_cache(maxsize=4096)
+def _reshaped(old: Shape, stored: Shape, new: Shape) -> tuple[Shape, Shape]:
+    """What has to be stored of a plane of shape ``old``, of which ``stored`` is, and how that is stored in ``new``."""
+    widened: list[int] = []
+    packed: list[int] = []
+    for (start, stop), (first, last) in zip(*_blocks(old, new), strict=True):
+        varying = any(stored[axis] > 1 for axis in range(start, stop))
+        widened.extend(old[start:stop] if varying else (1,) * (stop - start))
+        packed.extend(new[first:last] if varying else (1,) * (last - first))
+    return tuple(widened), tuple(packed)
 
 
 def _blocks(old: Shape, new: Shape) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:

@@ -240,13 +240,14 @@ def _site(
     value: Callable[[str], Array | None],
     constants: Collection[str],
 ) -> Site:
-    stored = [graph.weights.get(name) for name in op.inputs]
+    names = op.inputs
+    stored = [graph.weights.get(name) for name in names]
     return Site(
         op,
-        tuple(shapes.get(name) if name else None for name in op.inputs),
-        tuple(value(name) if name else None for name in op.inputs),
-        tuple(name in constants for name in op.inputs),
-        tuple("" if ref is None else ref.dtype for ref in stored),
+        tuple([shapes.get(name) if name else None for name in names]),
+        tuple([value(name) if name else None for name in names]),
+        tuple([name in constants for name in names]),
+        tuple(["" if ref is None else ref.dtype for ref in stored]),
     )
 
 

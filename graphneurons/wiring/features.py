@@ -130,10 +130,22 @@ def _moved(resolution: Resolution, op: Op, brought: Sequence[Riding | None]) -> 
                 _place(made, key, [_through(resolution, op, step, index, n, plane) for n in range(len(made))])
     shapes = resolution.shapes
     return [
-        (name, tuple((key, plane) for key, plane in items.items() if plane.shape == shapes.get(name)))
+        (name, _told(tuple([item for item in items.items() if item[1].shape == shapes.get(name)]), brought))
         for name, items in made
         if name and items and name not in resolution.constants
     ]
+
+
+def _told(made: Riding, brought: Sequence[Riding | None]) -> Riding:
+    """``made``, or that of the operands which it does not differ from: what is one object is looked at once."""
+    for items in brought:
+        if items and len(items) == len(made) and all(map(_alike, items, made)):
+            return items
+    return made
+
+
+def _alike(one: tuple[Key, Plane], other: tuple[Key, Plane]) -> bool:
+    return one[0] == other[0] and one[1] is other[1]
 
 
 def _place(made: Sequence[tuple[str, dict[Key, Plane]]], key: Key, planes_out: Sequence[Plane | None]) -> None:

@@ -70,6 +70,6 @@ def _scales(item: Guest, others: Sequence[Guest]) -> bool:
 
 
 def _same(a: Plane, b: Plane) -> bool:
-    if a.first is not None and b.first is not None:
-        return a.first == b.first and a.data.shape == b.data.shape
+    if a.first is not None and b.first is not None and a.first != b.first:
+        return False
     return a.data is b.data or np.array_equal(a.data, b.data)

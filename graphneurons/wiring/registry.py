@@ -61,13 +61,14 @@ class Registry:
         check_size(prod(stored) * len(members))
         # What is the same from one place of an axis to the next (tokens, positions) is worked out once.
         kept = [_changes(members, axis) for axis in range(len(stored))]
-        numbers = self._numbers(kind, op, [_at(member.data, kept) for member in members])
+        numbers, first = self._numbers(kind, op, [_at(member.data, kept) for member in members])
         for axis, places in enumerate(kept):
             if places is not None and places.size < stored[axis]:
-                numbers = numbers.repeat(np.diff(places, append=stored[axis]), axis=axis)
-        return Plane(shape, numbers)
+                numbers, first = numbers.repeat(np.diff(places, append=stored[axis]), axis=axis), None
+        return Plane(shape, numbers, first)
 
-    def _numbers(self, kind: JunctionKind, op: str, members: Sequence[Integers]) -> Integers:
+    def _numbers(self, kind: JunctionKind, op: str, members: Sequence[Integers]) -> tuple[Integers, int | None]:
+        """The numbers of ``members`` that meet, and the first of them where none of them stands twice."""
         stored = np.broadcast_shapes(*(member.shape for member in members))
         rows = np.stack([np.broadcast_to(member, stored).reshape(-1) for member in members])
         there = rows != CONSTANT
@@ -75,11 +76,13 @@ class Registry:
         lone = (filled == filled[0]).all(axis=0)
         numbers = filled[0].copy()
         meeting = rows[:, ~lone]
+        first = None
         if meeting.size:
             columns, rank = _distinct_columns(meeting)
-            numbers[~lone] = self._met(kind, op, columns).base + rank
-        made: Integers = numbers.reshape(stored)
-        return made
+            source = self._met(kind, op, columns)
+            numbers[~lone] = source.base + rank
+            first = source.base if source.size == numbers.size else None
+        return numbers.reshape(stored), first
 
     def _met(self, kind: JunctionKind, op: str, members: Iterable[Integers]) -> Source:
         """The source that a new junction of ``members`` is."""
@@ -103,7 +106,7 @@ class Registry:
 
 
 def _are_apart(members: Sequence[Plane]) -> bool:
-    """Whether all are runs of neurons, stored alike, none of which has a number of another."""
+    """Whether all are stored alike, have every number but once, and none has a number of another."""
     first = members[0]
     size = first.data.size
     starts: list[int] = []

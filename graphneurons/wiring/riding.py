@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.labelling import OperandLabel
-from graphneurons.axes.layouts import LAYOUTS
+from graphneurons.axes.layouts import LAYOUTS, RESHAPING
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolution, Unknown, payload
@@ -119,15 +120,9 @@ def _input(ride: Ride, name: str) -> Rider:
         return ride.registry.unknown(f"the shape of input {name!r} is not known; give it with --shape")
     if axes is None:
         return planes.constant(shape, CONSTANT)
-    size = 1
-    for axis in axes:
-        size *= shape[axis]
-    source = ride.registry.source("input", name, size)
-    numbers, stride = planes.constant(shape, source.base).data, size
-    for axis in axes:
-        stride //= shape[axis]
-        numbers = numbers + planes.along(shape, axis).data * stride
-    return Plane(shape, numbers)
+    stored = tuple(size if axis in axes else 1 for axis, size in enumerate(shape))
+    source = ride.registry.source("input", name, prod(stored))
+    return planes.run(shape, stored, source.base)
 
 
 def _ride(ride: Ride, op: Op) -> None:
@@ -184,6 +179,10 @@ def _featureless(ride: Ride, op: Op, step: Featureless) -> Sequence[Rider]:
 
 
 def _layout(ride: Ride, op: Op, step: Layout) -> Sequence[Rider]:
+    shape = ride.resolution.shapes.get(op.output)
+    if op.type in RESHAPING and shape is not None:
+        rider = ride.of(op.inputs[0])
+        return [planes.reshape(rider, shape) if isinstance(rider, Plane) else rider]
     given: list[Plane | None] = [None] * len(op.inputs)
     for index in payload(op):
         rider = ride.of(op.inputs[index]) if op.inputs[index] else CONSTANT

@@ -62,6 +62,7 @@ def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape
     sender = senders[0] if len(senders) == 1 else _nearest(result, senders)
     stored = _in_a_row(binding, sender.factors, number, shape)
     if stored is not None:
+        planes.check_size(prod(stored))
         return planes.run(shape, stored, sender.source.base)
     names = {name for axis in result for name in axis}
     if binding.rule.kind == "attention":
@@ -75,6 +76,7 @@ def _sent(binding: Binding, senders: Sequence[Sender], number: int, shape: Shape
     if not set(factors) <= names:
         return MIXED
     sizes = tuple(binding.sizes[name] for name in factors)
+    planes.check_size(prod(sizes))
     numbers = planes.run(sizes, sizes, sender.source.base)
     return carry(numbers, tuple((name,) for name in factors), result, shape, binding.sizes)
 
