@@ -15,6 +15,8 @@ from graphneurons.graph import Op
 _FARTHEST = 12
 _STEPS_OVER = frozenset({"Cast", "CastLike", "Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"})
 _MOST_NEAR = 4
+_JOINT = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+"""Of all neurons at once, so that it is no one's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ def choose(analysis: Analysis, layer: Layer, *, after: bool) -> Chosen:
     A neuron is the weights that together put out one scalar, its bias a modulator of that scalar. So *before* the
     activation is the sum with its bias, also where the bias is added by an op of its own; a normalisation in between is
     none of it. *After* is what the activation leaves, through normalisation, scale and layout, as `activation_of` finds
-    it; where there is none, or where it acts on a part of the neurons only (the gate of a gated MLP made by one layer),
-    after is before.
+    it; where there is none, where it acts on a part of the neurons only (the gate of a gated MLP made by one layer), or
+    on all at once (softmax), after is before.
 
     Raises `UsageError` where ``before`` is asked for and the op keeps it inside (LSTM, fused activations).
     """
@@ -71,7 +73,7 @@ def choose(analysis: Analysis, layer: Layer, *, after: bool) -> Chosen:
         raise UsageError("this analysis was not made by analyze(); analyze the model again", file=analysis.model.path)
     op = analysis.graph.producer[layer.op.output]
     found = activated(op, analysis.graph, resolution.constants)
-    if found is not None and not found.part:
+    if found is not None and not found.part and found.name not in _JOINT:
         inside = found.value == op.output
         if after:
             return Chosen(found.value if inside else _halved(analysis, found.value), found.name)

@@ -132,10 +132,12 @@ def _is_safe(array: Array, target: np.dtype[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """How rows are handed over: ``size`` at a time, along axis ``axes[name]`` of every input."""
+    """How rows are handed over: ``size`` at a time, along axis ``axes[name]`` of every input. ``copies``: a batch is
+    ``size`` copies of one row."""
 
     size: int
     axes: Mapping[str, int]
+    copies: bool = False
 
     def shape(self, feed: Feed) -> Shape:
         """The shape of one batch of ``feed``."""
@@ -156,9 +158,10 @@ class Batching:
     def batches(self, feeds: Sequence[Feed]) -> Iterator[tuple[int, int, dict[str, Array]]]:
         """(first row, number of rows, arrays by input). The last batch is filled up with copies of the last row."""
         total = len(feeds[0].rows)
-        for start in range(0, total, self.size):
-            count = min(self.size, total - start)
-            yield start, count, self.picked(feeds, [min(start + at, total - 1) for at in range(self.size)])
+        step = 1 if self.copies else self.size
+        for start in range(0, total, step):
+            last = min(start + step, total) - 1
+            yield start, last - start + 1, self.picked(feeds, [min(start + at, last) for at in range(self.size)])
 
     def picked(self, feeds: Sequence[Feed], rows: Sequence[int]) -> dict[str, Array]:
         """A batch of the rows of these numbers."""

@@ -22,7 +22,12 @@ def inlined_inputs(graph: ModelGraph, value: str) -> tuple[str, ...]:
     what one makes, or on what flattening does not keep."""
     ops = _makers(graph, value)
     if any(op.domain == CONTROL or op.type in _CLOSED for op in ops) or _in_branch(graph, value):
-        raise _refused(graph, value, "it is made in a loop or a branch, or from what one makes")
+        raise DataError(
+            "the model cannot be cut in a loop or a branch, which run as often as data say, nor in a function that "
+            "reads what one makes; choose a layer outside",
+            file=graph.info.path,
+            where=value,
+        )
     if any(op.domain == "ai.onnx.ml" or (op.type == "Slice" and "starts" in op.attributes) for op in ops):
         raise _refused(graph, value, "the loader has rewritten an op that it depends on")
     if len({(op.domain, op.version) for op in ops}) > len({op.domain for op in ops}):

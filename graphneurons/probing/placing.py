@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -54,12 +54,24 @@ class Places:
         merged = self.row_order.size // self.rows
         return tuple(size for size in (merged, *(self.shape[axis] for axis in self.position_axes)) if size > 1)
 
+    def fitted(self, shape: tuple[int, ...], name: str) -> Places:
+        """The same for the ``shape`` that value ``name`` turned out to have: how often a loop runs, or how many boxes a
+        detector finds, is not told by a graph. Raises `DataError` where rows or neurons would be others."""
+        fixed = {*self.row_axes, *self.neuron_axes}
+        if len(shape) != len(self.shape) or any(shape[axis] != self.shape[axis] for axis in fixed):
+            raise DataError(
+                f"it has shape {list(shape)} where {list(self.shape)} was expected, so that its neurons cannot be told "
+                "apart; give the sizes of dynamic dimensions with --dim",
+                where=name,
+            )
+        return self if shape == self.shape else replace(self, shape=shape)
+
     def read(self, value: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         """``value`` as (rows, positions, neurons). Raises `DataError` where it has another shape than was told."""
         if value.shape != self.shape:
             raise DataError(
-                f"it has shape {list(value.shape)} where {list(self.shape)} was expected, so that its neurons cannot "
-                "be told apart; give the sizes of dynamic dimensions with --dim",
+                f"it has shape {list(value.shape)} for some rows and {list(self.shape)} for others; give rows that are "
+                "alike in a call of their own",
                 where=name,
             )
         order = (*self.row_axes, *self.position_axes, *self.neuron_axes)
@@ -68,17 +80,15 @@ class Places:
         return lined_up[self.row_order][:, :, self.neuron_order].reshape(self.rows, -1, self.neurons)
 
 
-def places(rows: Plane, neurons: Plane, count: int, size: int) -> Places:
-    """How to read a value in which ``count`` rows and ``size`` neurons stand as the planes say.
-
-    Raises `UsageError` saying what does not stand where it can be told apart.
-    """
+def arranged(rows: Plane, neurons: Plane, count: int, size: int) -> Places | str:
+    """How to read a value in which ``count`` rows and ``size`` neurons stand as the planes say; or why rows are not
+    where they can be told apart. Raises `UsageError` where neurons are not."""
     row_axes, row_ids = _along(rows)
     neuron_axes, neuron_ids = _along(neurons)
     if set(row_axes) & set(neuron_axes):
-        raise UsageError("rows of the data and neurons share one axis there, in a way that is not taken apart")
+        return "rows of the data and neurons share one axis"
     if count > 1 and not np.array_equal(np.bincount(row_ids, minlength=count), [row_ids.size // count] * count):
-        raise UsageError("the rows of the data are not all there equally often")
+        return "the rows of the data are not all there equally often"
     if not np.array_equal(np.sort(neuron_ids), np.arange(size)):
         raise UsageError("not every neuron of the layer is there once")
     row_order = np.argsort(row_ids, kind="stable")
@@ -97,7 +107,8 @@ def rows_at(resolution: Resolution, axes: Mapping[str, int], value: str) -> Plan
     count = max(resolution.shapes[name][axis] for name, axis in axes.items())
     registry.source("input", "rows", count)
     start = {name: planes.along(resolution.shapes[name], axis) for name, axis in axes.items()}
-    return _carried(resolution, registry, start, value, "rows of the data", _mixes)
+    found = _carried(resolution, registry, start, value, "rows of the data", _mixes)
+    return _everywhere(found) if isinstance(found, Plane) else found
 
 
 def neurons_at(resolution: Resolution, analysis: Analysis, layer: Layer, value: str) -> Plane:
@@ -135,9 +146,24 @@ def neurons_at(resolution: Resolution, analysis: Analysis, layer: Layer, value: 
     if not start:
         raise _refused(analysis, layer, "the shape of what it puts out is not known; give sizes with --dim or --shape")
     found = _carried(resolution, registry, start, value, "neurons")
+    if isinstance(found, Plane) and (found.data == CONSTANT).any():
+        found = f"in parts of {value!r} stands no neuron"
     if isinstance(found, str):
         raise _refused(analysis, layer, found)
     return found
+
+
+def _everywhere(rows: Plane) -> Plane | str:
+    """``rows`` where some places are nobody's (a class token put before every sequence): they belong to the row that
+    stands all along the axis in which rows differ."""
+    if not (rows.data == CONSTANT).any():
+        return rows
+    for axis in range(len(rows.shape)):
+        others = tuple(at for at in range(len(rows.shape)) if at != axis)
+        line = rows.data.max(axis=others, keepdims=True)
+        if (line != CONSTANT).all() and ((rows.data == line) | (rows.data == CONSTANT)).all():
+            return Plane(rows.shape, line)
+    return "it does not depend on the rows of the data everywhere"
 
 
 def _refused(analysis: Analysis, layer: Layer, why: str) -> UsageError:
@@ -201,7 +227,7 @@ def _carried(
     if numbers[0] == MIXED:
         return f"{what} are mixed before {value!r}"
     if numbers[0] == CONSTANT:
-        return f"{value!r} does not depend on the {what} everywhere"
+        return found
     return registry.reasons[FIRST_UNKNOWN - int(numbers[0])]
 
 

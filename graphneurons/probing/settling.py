@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -14,11 +15,13 @@ from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes import planes
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import resolve
-from graphneurons.errors import UsageError
+from graphneurons.errors import DataError, UsageError
 from graphneurons.probing.feeding import Array, Batching, Feed, told
-from graphneurons.probing.placing import Places, neurons_at, places, rows_at
+from graphneurons.probing.placing import Places, arranged, neurons_at, rows_at
 
 DEFAULT_BATCH = 32
+LARGEST_VALUE = 1 << 26
+"""Elements the value that is read may have in one run, where nobody says how many rows to run at a time."""
 _MOST_COMBINED = 4
 """Inputs whose axes are tried in every combination; of more, all rows lie along the first axes, or all along the
 second."""
@@ -60,7 +63,8 @@ class Reading:
             return stand
         numbers = neurons_at(resolution, analysis, self.layer, value)
         size = analysis.wiring.source[self.layer.id].size
-        return Settled(batching, places(stand, numbers, batching.size, size))
+        found = arranged(stand, numbers, batching.size, size)
+        return found if isinstance(found, str) else Settled(batching, found)
 
 
 def settle(reading: Reading, batch: int | None = None) -> Settled:
@@ -83,16 +87,42 @@ def settle(reading: Reading, batch: int | None = None) -> Settled:
         if not all(batching.fits(feed) for feed in feeds):
             continue
         found = reading.settled(batching)
-        if isinstance(found, Settled):
-            return alone(reading, batching) if batch == 1 and not sizes else found
-        why.append(found)
+        if isinstance(found, str):
+            why.append(found)
+        elif sizes:
+            return found
+        elif batch == 1:
+            return alone(reading, batching)
+        else:
+            return found if batch else _small_enough(reading, found)
     if not why:
         raise _misfit(reading)
     first = Batching(1, dict.fromkeys((feed.name for feed in feeds), 0))
     if all(first.fits(feed) and (batch == 1 or _is_batch(feed)) for feed in feeds):
         return alone(reading, first, f"rows are run one by one: {why[0]}")
-    raise UsageError(
-        f"which axis of the inputs holds the rows cannot be told: {why[0]}; if it is the first, give a batch of 1",
+    raise untold(reading, why[0])
+
+
+def _small_enough(reading: Reading, settled: Settled) -> Settled:
+    """``settled`` with fewer rows at a time, where the value that is read would be larger than `LARGEST_VALUE`."""
+    size = settled.batching.size
+    fitting = max(2, LARGEST_VALUE * size // max(1, prod(settled.places.shape)))
+    if fitting >= size:
+        return settled
+    found = reading.settled(replace(settled.batching, size=fitting))
+    return settled if isinstance(found, str) else found
+
+
+def untold(reading: Reading, why: str) -> UsageError:
+    """That which axis holds the rows cannot be told, and what to do."""
+    advice = "if it is the first, give a batch of 1"
+    feed = reading.feeds[0]
+    shape = feed.value.shape
+    if shape is not None and len(shape) > 1 and isinstance(shape[0], int) and shape[0] > 1:
+        rest = ", ".join("?" if size is None else str(size) for size in (shape[0], *shape[2:]))
+        advice = f"if it is the second axis of {feed.name!r}, give rows of shape [{rest}]"
+    return UsageError(
+        f"which axis of the inputs holds the rows cannot be told: {why}; {advice}",
         file=reading.analysis.model.path,
         where=reading.layer.id,
     )
@@ -108,33 +138,45 @@ def alone(reading: Reading, batching: Batching, notice: str = "") -> Settled:
 
 def proved(reading: Reading, settled: Settled, runner: Runner) -> Settled:
     """``settled`` if rows of one batch really leave each other alone: the first and the last row of a batch put out the
-    same beside others as beside copies of themselves. Otherwise rows one by one, where the file allows that.
+    same beside others as beside copies of themselves. Otherwise every row in a run of its own, beside copies of itself
+    where the file fixes the size of batches.
 
     Following rows through the graph proves it of the model; this proves it of the graph as a runtime runs it (scales
-    that dynamic quantization takes from a whole batch are the usual exception). Raises `UsageError` where rows of a
-    fixed batch influence each other.
+    that dynamic quantization takes from a whole batch are the usual exception). A model that does not run on a batch,
+    though its file allows one, is run row by row too. What places are positions, and how many, is told by the first
+    run. Raises `DataError` where the model cannot be run.
     """
-    batching, feeds = settled.batching, reading.feeds
+    batching, feeds, value = settled.batching, reading.feeds, reading.value
     last = len(feeds[0].rows) - 1
+    picks = [min(at, last) for at in range(batching.size)]
+    one = replace(batching, size=1)
+    single = batching.size > 1 and all(one.fits(feed) for feed in feeds)
+    try:
+        first = runner(batching.picked(feeds, picks))
+    except DataError as error:
+        if not single:
+            raise
+        settled = alone(reading, one, "rows are run one by one: the model does not run on several")
+        try:
+            first = runner(one.picked(feeds, [0]))
+        except DataError:
+            raise error from None
+        return replace(settled, places=settled.places.fitted(first.shape, value))
+    settled = replace(settled, places=settled.places.fitted(first.shape, value))
     if batching.size == 1 or not last:
         return settled
-    picks = [min(at, last) for at in range(batching.size)]
-    together = settled.places.read(runner(batching.picked(feeds, picks)), reading.value)
-    for at in (0, batching.size - 1):
-        copies = settled.places.read(runner(batching.picked(feeds, [picks[at]] * batching.size)), reading.value)
+    together = settled.places.read(first, value)
+    for at in {0, batching.size - 1}:
+        copies = settled.places.read(runner(batching.picked(feeds, [picks[at]] * batching.size)), value)
         if not _alike(together[at], copies[at]):
             break
     else:
         return settled
-    one = replace(batching, size=1)
-    if all(one.fits(feed) for feed in feeds):
-        return alone(reading, one, "rows are run one by one: in one batch they change each other's activations")
-    raise UsageError(
-        f"the rows of a batch change each other's activations, and the file fixes batches of {batching.size}; "
-        "export it with a batch of one or a dynamic one",
-        file=reading.analysis.model.path,
-        where=reading.layer.id,
-    )
+    why = "in one batch they change each other's activations"
+    if single:
+        settled = alone(reading, one, f"rows are run one by one: {why}")
+        return replace(settled, places=settled.places.fitted(runner(one.picked(feeds, [0])).shape, value))
+    return replace(settled, batching=replace(batching, copies=True), notice=f"batches are copies of one row: {why}")
 
 
 def _alike(one: Array, other: Array) -> bool:

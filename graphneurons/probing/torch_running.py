@@ -19,7 +19,7 @@ from graphneurons.graph import ModelGraph, Value
 from graphneurons.load.resident import dtype_name, identity
 from graphneurons.probing.choosing import Chosen, choose, find_layer
 from graphneurons.probing.feeding import ONLY, Array, Batching, Feed, matched
-from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Settled, choices, proved, settle
+from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Settled, choices, proved, settle, untold
 from graphneurons.probing.untrained import Draws, draws
 from graphneurons.probing.wishing import Opened, Wish
 from graphneurons.tracing import failure, imported, name_of, plain_attention
@@ -105,11 +105,7 @@ def _of_module(module: Any, wish: Wish) -> Opened:
         if isinstance(found, Settled):
             return part.opened(reading, chosen, found, wish)
         why = why or found
-    raise UsageError(
-        f"which axis of the inputs holds the rows cannot be told: {why}; if it is the first, give a batch of 1",
-        file=name_of(module),
-        where=wish.layer,
-    )
+    raise untold(reading, why)
 
 
 def _chosen(analysis: Analysis, wish: Wish) -> tuple[Layer, Chosen]:
