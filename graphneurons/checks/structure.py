@@ -8,6 +8,7 @@ from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes.resolving import Unknown
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.copies import copied_weights
+from graphneurons.checks.coupled import unequal
 from graphneurons.checks.hints import near
 from graphneurons.errors import printable
 from graphneurons.graph import ModelGraph, Op
@@ -192,8 +193,8 @@ def _reaching(graph: ModelGraph) -> set[str]:
 def mismatched(subject: Subject, limits: Limits) -> Iterator[Found]:
     """Neurons, synapses or parameters that do not fit together.
 
-    Reports ops whose weight, bias or scale has another size than what it meets: a layer was pruned, transposed or
-    swapped, and what is coupled with it was not.
+    Reports ops whose weight, bias or scale has another size than what it meets, and sums and products of channels that
+    are not as many: a layer was pruned, transposed or swapped, and what is coupled with it was not.
 
     Why: A runtime refuses such a model, or broadcasts and computes something else.
     Example: `Conv` has 64 neurons, and the bias it adds has 60 entries.
@@ -213,6 +214,18 @@ def mismatched(subject: Subject, limits: Limits) -> Iterator[Found]:
             each.name,
             evidence={"op": printable(each.op.name), "shape": list(each.shape)},
         )
+    for meeting in unequal(subject.analysis):
+        if meeting.op.name not in seen:
+            shapes = ", ".join(str(list(shape)) for shape in meeting.shapes)
+            yield Found(
+                f"{meeting.op.qualified} {printable(meeting.op.name)}: shapes {shapes} do not broadcast",
+                next(iter(meeting.layers), None),
+                evidence={
+                    "op": printable(meeting.op.name),
+                    "shapes": [list(shape) for shape in meeting.shapes],
+                    "layers": [printable(name) for name in meeting.layers[:_MOST_NAMED]],
+                },
+            )
 
 
 def _is_size(reason: str) -> bool:
