@@ -46,7 +46,6 @@ SUMMING: Mapping[tuple[str, str], tuple[str, str]] = {
     **{("torch.nn", name): ("", "") for name in ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
                                                  "ConvTranspose2d", "ConvTranspose3d")},
 }  # fmt: skip
-_PADDED = frozenset({"conv", "conv_transpose"})
 _FARTHEST = 16
 _KEEPING = frozenset(
     {"Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split",
@@ -133,7 +132,7 @@ class Sums:
         if len(at) != 1 or facts.neurons != layer.neurons or shape[at[0]] != layer.neurons:
             return None
         low, high = inputs
-        if step.rule.kind in _PADDED:
+        if _is_padded(op, step):
             low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
         self.budget -= facts.elements
         factor, share = (_number(op, name) for name in SUMMING.get((op.domain, op.type), ("", "")))
@@ -182,6 +181,16 @@ class Sums:
                 total = total + found.values.astype(np.float64)
                 left.discard(use.input)
         return None if left or extra else total
+
+
+def _is_padded(op: Op, step: Binding) -> bool:
+    """Whether some sums leave inputs out: at the edges of a convolution, between the strides of a transposed one."""
+    if step.rule.kind != "conv":
+        return step.rule.kind == "conv_transpose"
+    if op.domain == "torch.nn" or op.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return True
+    pads = op.attributes.get("pads", op.attributes.get("padding", 0))
+    return pads != "valid" and any(pads if isinstance(pads, tuple) else (pads,))
 
 
 def _is_restored(name: str, analysis: Analysis) -> bool:
