@@ -81,6 +81,9 @@ def changed(subject: Subject, limits: Limits) -> Iterator[Found]:
     """
     drift = subject.drift
     labels = _labels(drift)
+    # Rows of a table, picked in advance and added as a constant, are no longer read.
+    early = any(item.holder.startswith("lookup:") and _is_constant(item) for item in (*drift.gone, *drift.new))
+    picked = {"lookup"} if early else set[str]()
     for before, now in _pairs(drift):
         told = [
             f"{what} was {was or 'none'}, is {now_is or 'none'}"
@@ -92,7 +95,7 @@ def changed(subject: Subject, limits: Limits) -> Iterator[Found]:
             if was != now_is
         ]
         reads, read = _reads(before, drift.names), _reads(now, {})
-        if not _reads_alike(before, now, labels):
+        if not _reads_alike(before, now, labels, picked):
             told.append(f"reads was {reads or 'none'}, is {read or 'none'}")
         elif before.wires and now.wires and before.wires != now.wires and _same_size(before, now):
             told.append("its synapses read other neurons of the same layers")
@@ -112,7 +115,10 @@ _NAMED_OTHERWISE = ("input:", "lookup:")
 
 
 def _reads_alike(
-    before: LockedLayer, now: LockedLayer, labels: tuple[Mapping[str, int], Mapping[str, int], frozenset[int]]
+    before: LockedLayer,
+    now: LockedLayer,
+    labels: tuple[Mapping[str, int], Mapping[str, int], frozenset[int]],
+    picked: set[str],
 ) -> bool:
     left, right, several = labels
 
@@ -126,7 +132,7 @@ def _reads_alike(
     was, current = of(before, left), of(now, right)
     # Where a layer is unrolled or split, the states and sums between its parts are junctions.
     apart = was ^ current
-    return not apart or (bool(apart & several) and apart <= several | {"junction"})
+    return not apart or apart <= picked or (bool(apart & several) and apart <= several | {"junction"})
 
 
 def _same_size(before: LockedLayer, now: LockedLayer) -> bool:

@@ -98,8 +98,8 @@ def drift_of(analysis: Analysis, reference: Reference) -> Drift:
         pairs = paired(before.items, now.items, by_name, made, rows)
         compared = _Comparison(before.items, now.items, reader, other)
         changed = tuple(each for pair in pairs for each in compared.changed(pair))
-    gone = list(_rest(before.items, {at for pair in pairs for at in pair.before}))
-    new = list(_rest(now.items, {at for pair in pairs for at in pair.now}))
+    gone = list(_rest(before, {at for pair in pairs for at in pair.before}, now))
+    new = list(_rest(now, {at for pair in pairs for at in pair.now}, before))
     return Drift(
         before, now, tuple(_partners(before, now, pairs)), changed,
         tuple(_picked(item, new) for item in gone), tuple(_picked(item, gone) for item in new),
@@ -112,16 +112,24 @@ def _matrix(item: Item) -> Matrix:
     return item.matrix
 
 
-def _rest(items: Sequence[Item], told: set[int]) -> Iterator[Item]:
+def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
+    """What is in no pair, but for copies of what is, and zeros. A bias that is not one per neuron (positions added in
+    advance) and a single number are constants."""
+    sizes = {layer.id: layer.neurons for layer in mine.layers}
     seen: set[object] = set()
-    for at, item in enumerate(items):
+    for at, item in enumerate(mine.items):
         mark = (item.holder, item.name, item.kind)
         if at in told or item.kind in ("weight", "stored") or mark in seen:
             continue
-        if item.kind != "unlabelled" and is_zero(item.fingerprint):
+        found = item.fingerprint
+        if item.kind != "unlabelled" and is_zero(found):
+            continue
+        if any(distance(found, each.fingerprint) <= tolerance(found, each.fingerprint) for each in theirs.items):
             continue
         seen.add(mark)
-        yield item
+        single = found.rows == 1 or found.rows > sizes.get(item.of, found.rows)
+        constant = item.kind in ("bias", "normalisation") and single
+        yield replace(item, kind="elementwise") if constant else item
 
 
 def _picked(item: Item, others: Sequence[Item]) -> Item:

@@ -17,8 +17,11 @@ from graphneurons.comparing.fingerprints import Fingerprint, Item, items_of
 from graphneurons.comparing.pairing import without_matrix
 from graphneurons.comparing.sketches import PROJECTIONS
 from graphneurons.errors import UsageError, printable
+from graphneurons.wiring.records import Source
 
 VERSION = 2
+_SUM = frozenset(("junction",))
+_MOST_SUMMANDS = 8
 _WRITING = "`graphneurons lock MODEL -o LOCK`"
 
 
@@ -91,13 +94,14 @@ def lock(analysis: Analysis) -> Lock:
     """What is to be kept of an analyzed model. Reads every weight once, in pieces; raises `DataError` where bytes are
     missing or cannot be read."""
     inputs, outputs = ports(analysis)
+    summands = _summands(analysis)
     return Lock(
         analysis.totals.neurons,
         analysis.totals.synapses,
         analysis.totals.parameters,
         inputs,
         outputs,
-        tuple(_locked(layer, analysis) for layer in analysis.layers),
+        tuple(_locked(layer, analysis, summands) for layer in analysis.layers),
         tuple(items_of(analysis)),
     )
 
@@ -117,8 +121,8 @@ def _port(name: str, value: Any) -> Port:
     return Port(name, "" if value is None else value.dtype, told)
 
 
-def _locked(layer: Layer, analysis: Analysis) -> LockedLayer:
-    reads = {source.name if source.kind != "junction" else "junction" for source in _sources(layer, analysis)}
+def _locked(layer: Layer, analysis: Analysis, summands: Mapping[str, frozenset[str]]) -> LockedLayer:
+    reads = {name for source in _sources(layer, analysis) for name in summands[source.name]}
     return LockedLayer(
         layer.id, layer.kind, layer.neurons, layer.synapses_per_neuron, layer.activation or "", layer.role or "",
         "+".join(dict.fromkeys(use.weight.dtype for use in layer.weights)), layer.tied_to or "",
@@ -126,7 +130,28 @@ def _locked(layer: Layer, analysis: Analysis) -> LockedLayer:
     )  # fmt: skip
 
 
-def _sources(layer: Layer, analysis: Analysis) -> Iterator[Any]:
+def _summands(analysis: Analysis) -> Mapping[str, frozenset[str]]:
+    """Every source -> what a lock says is read there: of a sum the few things that are added, else ``junction``."""
+    wiring = analysis.wiring
+    found: dict[str, frozenset[str]] = {}
+    for source in wiring.sources:
+        if source.kind != "junction":
+            found[source.name] = frozenset((source.name,))
+            continue
+        junction = wiring.junction[source.id]
+        places = {
+            int(at)
+            for member in junction.members
+            for at in np.unique(np.searchsorted(wiring.bases, member[member >= 0], side="right") - 1)
+        }
+        members = [found.get(wiring.sources[at].name, _SUM) for at in sorted(places)]
+        told = frozenset().union(*members)
+        few = junction.kind == "sum" and 0 < len(told) <= _MOST_SUMMANDS
+        found[source.name] = told if few and not told & _SUM else _SUM
+    return found
+
+
+def _sources(layer: Layer, analysis: Analysis) -> Iterator[Source]:
     for synapses in analysis.wiring.synapses.get(layer.id, ()):
         known = np.unique(synapses.neurons[synapses.neurons >= 0])
         for at in np.unique(np.searchsorted(analysis.wiring.bases, known, side="right")):
@@ -135,7 +160,9 @@ def _sources(layer: Layer, analysis: Analysis) -> Iterator[Any]:
 
 def _wires(layer: Layer, analysis: Analysis) -> str:
     """A digest of which neuron of its source feeds every synapse, whatever sources are called and numbered; ``""``
-    where that is not known of all."""
+    where that is not known of all, and for recurrent layers, whose directions exporters pack otherwise."""
+    if layer.kind == "recurrent":
+        return ""
     digest = hashlib.sha256()
     for synapses in analysis.wiring.synapses.get(layer.id, ()):
         numbers = synapses.neurons

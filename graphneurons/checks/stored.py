@@ -34,4 +34,5 @@ def read_stored(path: str, what: str, version: int, advice: str) -> dict[str, An
         )
     if told != version:
         raise UsageError(f"is no {what}; write one with {advice}", file=path)
-    return found
+    read: dict[str, Any] = found
+    return read

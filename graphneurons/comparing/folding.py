@@ -1,4 +1,4 @@
-"""Batch normalisations that could be folded into the layer they alone read: exporters do so, or not."""
+"""Normalisations that could be folded into the weights they act on alone: exporters do so, or not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.analysis import Analysis, Layer, Modulator
-from graphneurons.graph import Op
+from graphneurons.analysis import Analysis, Layer, Modulator, WeightUse
+from graphneurons.graph import ModelGraph, Op
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
 
@@ -17,6 +17,7 @@ Vector = npt.NDArray[np.float64]
 
 _NORMALISING = frozenset({
     "BatchNormalization", "batch_norm", "cudnn_batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training",
+    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d",
 })  # fmt: skip
 _SUMS = frozenset({"Add", "add"})
 _EPSILON = 1e-5
@@ -95,3 +96,23 @@ def _reader(analysis: Analysis, value: str) -> Op | None:
     """The only op that reads a value which is no output of the model."""
     readers = analysis.graph.consumers.get(value, ())
     return readers[0] if len(readers) == 1 and value not in analysis.graph.outputs else None
+
+
+def gain_of(use: WeightUse, graph: ModelGraph) -> tuple[Vector, str] | None:
+    """Gains of a weight normalisation (the stored rows are divided by their norms and multiplied with these), and what
+    they are called; None where ``use`` goes through none, or one that is not along its neurons."""
+    for op in graph.consumers.get(use.weight.name, ()):
+        if op.type not in _WEIGHT_NORMALISING or op.inputs[0] != use.weight.name or len(op.inputs) < 2:
+            continue
+        ref, along = graph.weights.get(op.inputs[1]), op.attributes.get("dim", 0)
+        if ref is None or not is_readable(ref.dtype) or along != 0 or not use.axes or use.part is not None:
+            return None
+        roles = [axis.role for axis in use.axes]
+        if roles[0] not in ("neuron", "shared") or any(role != "synapse" for role in roles[1:]):
+            return None
+        if ref.elements == use.axes[0].size:
+            return read(ref).astype(np.float64).reshape(-1), ref.name
+    return None
+
+
+_WEIGHT_NORMALISING = frozenset({"_weight_norm", "_weight_norm_interface"})

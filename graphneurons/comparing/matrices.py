@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Axis, Factor, Layer, Lookup, WeightUse
-from graphneurons.comparing.folding import Folded, folded
+from graphneurons.comparing.folding import Folded, folded, gain_of
 from graphneurons.comparing.sketches import Floats, Integers, array_projections, projected, read_rows
 from graphneurons.errors import DataError
 from graphneurons.graph import InMemory, ModelGraph, Op, WeightRef
@@ -50,7 +50,7 @@ class Piece:
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
     """``pieces`` below one another; ``scale`` per neuron, what is to be multiplied with; ``values`` in place of pieces
-    where they are computed (a bias with a normalisation folded into it).
+    where they are computed (a bias with a normalisation folded into it); ``gain`` per neuron of a weight normalisation.
 
     ``holder``: id of the layer, lookup or modulator; ``kind``: ``weight``, ``table``, the kind of the modulator, or
     ``unlabelled``; ``of``: whose neurons a modulator is aligned with. ``reordered``: the stored gates have another
@@ -69,6 +69,7 @@ class Matrix:
     of: str = ""
     reordered: bool = False
     reason: str = ""
+    gain: npt.NDArray[np.float64] | None = None
 
     @property
     def has_numbers(self) -> bool:
@@ -83,6 +84,7 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
     ops = {op.name: op for op in analysis.graph.ops}
     normalised = folded(analysis)
     told = {each for fold in normalised.values() for each in fold.modulators}
+    gains = {gain[1] for layer in analysis.layers for use in layer.weights if (gain := gain_of(use, analysis.graph))}
     for layer in analysis.layers:
         for position, use in enumerate(layer.weights):
             yield from _of_use(layer, position, use, ops[layer.op.name], analysis, normalised.get(layer.id))
@@ -94,7 +96,7 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
         yield Matrix(name, "bias", len(bias), 1, fold.dtype, fold.name, values=bias, of=name)
     for modulator in analysis.modulators:
         for position, use in enumerate(modulator.weights):
-            if (modulator.id, position) not in told:
+            if (modulator.id, position) not in told and use.weight.name not in gains:
                 yield from _vectors(modulator.id, modulator.kind, modulator.of or "", use, ops[modulator.op.name])
     yield from _unlabelled(analysis, ops)
 
@@ -126,7 +128,11 @@ def _of_use(
             for start, stop in blocks
         )
         scale = fold.scale if fold is not None and directions == 1 and fold.scale.size == rows else None
-        yield Matrix(holder_id, kind, height, columns, dtype, name, pieces, scale, None, "", reordered)
+        gain = None if table else gain_of(use, analysis.graph)
+        yield Matrix(
+            holder_id, kind, height, columns, dtype, name, pieces, scale, reordered=reordered,
+            gain=gain[0] if gain is not None and len(gain[0]) == height else None,
+        )  # fmt: skip
 
 
 def _groups(analysis: Analysis, layer: str, position: int) -> int:
@@ -268,9 +274,10 @@ class Reader:
             parts = [self._projected(piece, second) for piece in matrix.pieces]
             made = np.concatenate([part[0] for part in parts]) if parts else np.zeros((0, 18))
             broken = np.concatenate([part[1] for part in parts]) if parts else np.zeros(0, np.int64)
-        if matrix.scale is not None:
-            made = made * matrix.scale[:, None]
-            made[:, -1] *= matrix.scale
+        scale = _scale(matrix, made[:, -1])
+        if scale is not None:
+            made = made * scale[:, None]
+            made[:, -1] *= scale
         return made, broken
 
     def rows(self, matrix: Matrix, start: int, stop: int) -> Numbers:
@@ -285,7 +292,11 @@ class Reader:
                 found.append(read_rows(self.weight(piece), piece.start + low, piece.start + high))
             at += size
         made = found[0] if len(found) == 1 else np.concatenate(found)
-        return made if matrix.scale is None else made * matrix.scale[start:stop, None]
+        if matrix.scale is None and matrix.gain is None:
+            return made
+        square = np.einsum("ij,ij->i", made, made, dtype=np.float64)
+        scale = _scale(matrix, square, start, stop)
+        return made if scale is None else made * scale[:, None]
 
     def weight(self, piece: Piece) -> Weight:
         key = _key(piece)
@@ -306,6 +317,19 @@ class Reader:
         if use.input < 0:
             return unpacked(use, piece.op, self._graph, digits_of(use, 1), 0, self._files)
         return prepared(use, piece.op, self._graph, piece.groups, 0, self._files, table=piece.table)
+
+
+def _scale(
+    matrix: Matrix, squares: Floats, start: int = 0, stop: int | None = None
+) -> npt.NDArray[np.float64] | None:
+    """What neurons ``[start, stop)``, which have these squares of their norms, are to be multiplied with."""
+    scale = None if matrix.scale is None else matrix.scale[start:stop]
+    if matrix.gain is None:
+        return scale
+    with np.errstate(all="ignore"):
+        normed = matrix.gain[start:stop] / np.sqrt(squares.astype(np.float64))
+    normed = np.where(np.isfinite(normed), normed, 0.0)
+    return normed if scale is None else normed * scale
 
 
 def _key(piece: Piece) -> object:

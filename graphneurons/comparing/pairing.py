@@ -274,6 +274,9 @@ def _class(item: Item) -> str:
 
 
 def _place(item: Item) -> object:
+    if item.kind == "elementwise":
+        # Called otherwise, it may be another one that exporters compute in advance.
+        return _stored(item)
     return item.holder, _class(item), item.position, item.fingerprint.shape
 
 

@@ -49,7 +49,8 @@ def random_numbers(positions: Integers, second: bool) -> npt.NDArray[np.float32]
     start = np.uint64(_SECOND if second else _FIRST)
     with np.errstate(over="ignore"):
         # SplitMix64 (Steele, Lea, Flood 2014), its state told by the position.
-        mixed = (positions.astype(np.uint64)[:, None] * np.uint64(64) + np.arange(PROJECTIONS, dtype=np.uint64)) + start
+        states = np.add.outer(positions.astype(np.uint64) << np.uint64(6), np.arange(PROJECTIONS, dtype=np.uint64))
+        mixed: npt.NDArray[np.uint64] = states + start
         mixed *= np.uint64(0x9E3779B97F4A7C15)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
