@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -97,7 +97,7 @@ def _probes(found: ConceptReport, view: View) -> Iterator[Line]:
     )
     rows = []
     for one in best:
-        reads = f"neuron {one.neuron}, the best of {len(found.singles):,}"
+        reads = f"neuron {one.neuron} of {len(found.singles):,}"
         rows.append(_row("single", reads, one.score, found.single_controls, one))
     for probe in found.probes:
         rows.append(_row(probe.method, plural(len(probe.neurons), "neuron"), probe.score, probe.controls, probe))
@@ -129,19 +129,18 @@ def _upright(columns: Sequence[Column], rows: Sequence[Row], view: View) -> Iter
                 yield from _paragraph(f"{column.heading} {text}", view, row.style, MARGIN * (1 if number == 0 else 2))
 
 
-_NEURONS = (
-    Column("neuron", right=True),
-    Column("score", right=True),
-    Column("selectivity", right=True),
-    Column("p", right=True),
-    Column("responds", least=6),
-    Column("fires with", right=True),
-    Column("fires without", right=True),
-    Column("mean with", right=True),
-    Column("mean without", right=True),
-    Column("threshold", right=True),
-    Column("verdict"),
-)
+def _neuron_columns(metric: str) -> tuple[Column, ...]:
+    return (
+        Column("neuron", right=True),
+        Column(METRICS.get(metric, metric), right=True),
+        Column("selectivity", right=True),
+        Column("p", right=True),
+        Column("sign", right=True),
+        Column("fires with/without", right=True),
+        Column("mean with/without", right=True),
+        Column("threshold", right=True),
+        Column("verdict"),
+    )
 
 
 def _neurons(found: ConceptReport, view: View) -> Iterator[Line]:
@@ -152,7 +151,8 @@ def _neurons(found: ConceptReport, view: View) -> Iterator[Line]:
     )  # fmt: skip
     yield from _paragraph(count, view)
     rows = [_neuron(one, view.glyphs) for one in found.singles[:most]]
-    yield from table(_NEURONS, rows, view.width) or _upright(_NEURONS, rows, view)
+    columns = _neuron_columns(found.singles[0].score.metric)
+    yield from table(columns, rows, view.width) or _upright(columns, rows, view)
     left = len(found.singles) - most
     if left > 0:
         yield from _paragraph(f"{view.glyphs.ellipsis} {left:,} weaker ones (--top, --json)", view, "quiet")
@@ -164,11 +164,9 @@ def _neuron(one: NeuronProbe, glyphs: Glyphs) -> Row:
         told(one.score),
         f"{one.selectivity:+.3f}",
         probability(one.verdict.p),
-        {1: "more", -1: "less"}.get(one.sign, ""),
-        _share(one.rate_with),
-        _share(one.rate_without),
-        _number(one.mean_with),
-        _number(one.mean_without),
+        {1: "+", -1: "-"}.get(one.sign, ""),
+        _two(one.rate_with, one.rate_without, lambda share: f"{100 * share:.1f}%"),
+        _two(one.mean_with, one.mean_without, _number),
         _number(one.threshold),
     ]
     cells: list[Cell] = [(line(fact),) if fact else () for fact in facts]
@@ -176,8 +174,8 @@ def _neuron(one: NeuronProbe, glyphs: Glyphs) -> Row:
     return Row(tuple(cells), "strong" if one.verdict.carries else "")
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}%"
+def _two(first: float | None, second: float | None, shown: Callable[[float], str]) -> str:
+    return "" if first is None or second is None else f"{shown(first)} / {shown(second)}"
 
 
 def _number(value: float | None) -> str:
@@ -188,7 +186,7 @@ def _notes(report: ProbeReport, view: View) -> Iterator[Line]:
     tasks = {found.concept.task for found in report.concepts}
     notes = ["scores are on held-out samples, with 95% confidence intervals; p is corrected for how many were asked"]
     if "binary" in tasks:
-        notes.append("a neuron fires where it puts out more than 0")
+        notes.append("with and without the concept; a neuron fires where it puts out more than 0")
     notes += [shown(notice, 400) for notice in report.notices]
     for note in notes:
         yield from _paragraph(note, view, "quiet")
