@@ -81,11 +81,14 @@ def dead(subject: Subject, limits: Limits) -> Iterator[Found]:
 
 @check("GN203", "silent-neuron", "warning", reads_weights=True)
 def silent(subject: Subject, limits: Limits) -> Iterator[Found]:
-    """Neurons before a ReLU that provably never fire.
+    """Neurons that provably never fire.
 
-    Computes the largest value the neuron can reach (its bias and the worst case of every input) from the ranges known
-    of what it reads: activations that saturate, layers before it, ranges declared in the policy under `input-ranges`.
-    Reports it if that is not above zero. Nothing is reported where a range is not known.
+    Computes the largest value each neuron can reach before its activation (its bias and the worst case of every input)
+    from what is known of its inputs, channel by channel: ranges declared in the policy under `input-ranges`, types of
+    integer inputs, normalisations, activations, layers before it. Reports it if an activation that rests at zero (ReLU,
+    ReLU6, GELU, SiLU, HardSwish, Softplus, fused ones, a quantization from zero upwards) never leaves it. Layouts,
+    QDQ and PyTorch graphs are followed. Nothing is reported where a range is not known, where the weights are computed,
+    or where something else hears the neuron too; sizes of dynamic dimensions are not relied on.
 
     Why: Its output is zero for every input: it is dead weight, though its weights look alive.
     Example: A bias of -40 before ReLU, on 8 inputs between 0 and 1 with weights of at most 2.
@@ -271,10 +274,11 @@ def unread(subject: Subject, limits: Limits) -> Iterator[Found]:
 
 @check("GN210", "saturated-neuron", "warning", reads_weights=True)
 def saturated(subject: Subject, limits: Limits) -> Iterator[Found]:
-    """Neurons before a sigmoid or tanh that provably always saturate.
+    """Neurons that provably always saturate.
 
-    Computes the range of the neuron as `silent-neuron` does. Reports it if all of it lies where the activation differs
-    from its limit by less than float32 can tell apart (beyond 17 for a sigmoid, 9 for tanh).
+    Computes the range of the neuron as `silent-neuron` does. Reports it if all of it lies where its activation has one
+    output: beyond the ends of a HardSigmoid, a Clip or a quantization, or where the activation differs from its limit
+    by less than float32 can tell apart (beyond 17 for a sigmoid, 9 for tanh, -17 for ELU).
 
     Why: Its output is one constant for every input.
     Example: A gate with a bias of -60.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -181,12 +181,21 @@ def walk_of(path: Path, declared: dict[str, tuple[float, float]]) -> Walk:
 
 
 def observed(made: onnx.ModelProto, names: Iterable[str], feed: dict[str, np.ndarray[Any, Any]]) -> dict[str, Any]:
+    """Values of the running model by name."""
+    return next(observations(made, names, [feed]))
+
+
+def observations(
+    made: onnx.ModelProto, names: Iterable[str], feeds: Iterable[dict[str, np.ndarray[Any, Any]]]
+) -> Iterator[dict[str, Any]]:
+    names = list(names)
     there = {each.name for each in made.graph.output}
     made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return dict(zip(names, session.run(list(names), feed), strict=True))
+    for feed in feeds:
+        yield dict(zip(names, session.run(names, feed), strict=True))
 
 
 @pytest.mark.usefixtures("everything")
