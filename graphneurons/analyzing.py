@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 
 from graphneurons.analysis import Analysis, Modulator
 from graphneurons.axes.notation import Rule
-from graphneurons.axes.resolving import Resolution, resolve
+from graphneurons.axes.resolving import resolve
 from graphneurons.axes.rules.site import Shape
 from graphneurons.axes.strands import weave
 from graphneurons.axes.uses import uses
-from graphneurons.census import count, named
+from graphneurons.census import count, modulator, named
 from graphneurons.collecting import paused_collection
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
@@ -43,36 +42,19 @@ def analyze(
 def _analyzed(graph: ModelGraph, shapes: Mapping[str, Shape] | None, dims: Mapping[str, int] | None) -> Analysis:
     resolution = resolve(graph, shapes, dims)
     found = list(uses(resolution, weave(resolution)))
-    layers, lookups = named(found, "weight"), named(found, "lookup")
-    modulators = named(found, "modulator")
-    analysis = count(resolution, found, layers, lookups, modulators)
+    layers, lookups, modulators = (named(resolution, found, part) for part in ("weight", "lookup", "modulator"))
     wiring, ride = wire(resolution, layers, lookups, modulators)
-    played = parts_played(ride, wiring, analysis.layers)
-    scales = tuple(
-        _aligned(modulator, _modulated(wiring, ride, item), wiring, resolution)
-        for modulator, item in zip(analysis.modulators, modulators, strict=True)
-    )
-    attached: dict[str | None, dict[str, None]] = {}
-    for modulator in scales:
-        attached.setdefault(modulator.of, {})[modulator.kind] = None
-    return replace(
-        analysis,
-        wiring=wiring,
-        resolution=resolution,
-        layers=tuple(
-            replace(layer, role=played.get(layer.id), attached=tuple(attached.get(layer.id, ())))
-            for layer in analysis.layers
-        ),
-        modulators=scales,
-    )
+    scales = tuple([_aligned(item, wiring, ride) for item in modulators])
+    return count(resolution, found, layers, lookups, scales, parts_played(ride, wiring, layers), wiring)
 
 
-def _aligned(modulator: Modulator, of: str | None, wiring: Wiring, resolution: Resolution) -> Modulator:
-    """``modulator`` with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
-    step = resolution.steps[modulator.op.name]
-    added = isinstance(step, Rule) and step.kind == "sum" and modulator.kind == "elementwise"
+def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
+    """A modulator with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
+    of = _modulated(wiring, ride, item)
+    step = ride.resolution.steps[item.op.name]
+    added = isinstance(step, Rule) and step.kind == "sum" and item.kind == "elementwise"
     is_bias = added and of is not None and wiring.source[of].kind == "layer"
-    return replace(modulator, of=of, kind="bias" if is_bias else modulator.kind)
+    return modulator(item, "bias" if is_bias else item.kind, of)
 
 
 def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from itertools import groupby
 
 from graphneurons.activations import activation_of
 from graphneurons.analysis import (
@@ -21,16 +21,21 @@ from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
 from graphneurons.graph import Op
 from graphneurons.naming import unique_ids
+from graphneurons.wiring.records import Wiring
 from graphneurons.wiring.wiring import Named
 
 Group = tuple[Op, list[Use]]
 
 
-def named(found: Iterable[Use], part: str) -> list[Named]:
+def named(resolution: Resolution, found: Iterable[Use], part: str) -> list[Named]:
     """The uses that play ``part``, those of one op and one of its sums together, with the id they go by."""
+    graph, constants = resolution.graph, resolution.constants
     groups = _grouped(use for use in found if use.part == part)
     ids = unique_ids([(op, uses[0].ref.name) for op, uses in groups])
-    return [Named(name, op, tuple(uses)) for name, (op, uses) in zip(ids, groups, strict=True)]
+    return [
+        Named(name, op, tuple(uses), activation_of(op, graph, constants) if part == "weight" else None)
+        for name, (op, uses) in zip(ids, groups, strict=True)
+    ]
 
 
 def count(
@@ -38,25 +43,31 @@ def count(
     found: Sequence[Use],
     weights: Sequence[Named],
     tables: Sequence[Named],
-    scales: Sequence[Named],
+    modulators: tuple[Modulator, ...],
+    roles: Mapping[str, str],
+    wiring: Wiring,
 ) -> Analysis:
-    """The analysis: ``found`` uses, of which ``weights`` make layers, ``tables`` lookups and ``scales`` modulators,
-    recorded and summed up."""
+    """The analysis: ``found`` uses, of which ``weights`` make layers (of which some play one of ``roles``, by id) and
+    ``tables`` lookups, recorded and summed up."""
+    attached: dict[str | None, dict[str, None]] = {}
+    for modulator in modulators:
+        attached.setdefault(modulator.of, {})[modulator.kind] = None
+    layers = _layers(resolution, weights, roles, {name: tuple(kinds) for name, kinds in attached.items()})
     unknown = [use for use in found if use.part == "unlabelled"]
-    layers = _layers(resolution, weights)
-    analysis = Analysis(
+    return Analysis(
         model=resolution.graph.info,
-        totals=Totals(0, 0, 0, 0, 0),
+        totals=_totals(layers, weights, found),
         layers=layers,
         lookups=_lookups(tables),
-        modulators=_modulators(scales),
+        modulators=modulators,
         unlabelled=tuple(
             dict.fromkeys(Unlabelled(use.ref.name, use.ref.shape, op_ref(use.op), use.reason) for use in unknown)
         ),
         notices=resolution.graph.notices,
         graph=resolution.graph,
+        wiring=wiring,
+        resolution=resolution,
     )
-    return replace(analysis, totals=_totals(layers, weights, found))
 
 
 def op_ref(op: Op) -> OpRef:
@@ -73,35 +84,48 @@ def _grouped(found: Iterable[Use]) -> list[Group]:
 
 
 def _weights(found: Iterable[Use]) -> tuple[WeightUse, ...]:
-    return tuple(use.weight for use in found if use.weight is not None)
+    return tuple([use.weight for use in found if use.weight is not None])
 
 
-def _layers(resolution: Resolution, groups: Sequence[Named]) -> tuple[Layer, ...]:
+def _layers(
+    resolution: Resolution,
+    groups: Sequence[Named],
+    roles: Mapping[str, str],
+    attached: Mapping[str | None, tuple[str, ...]],
+) -> tuple[Layer, ...]:
     layers: list[Layer] = []
-    first: dict[object, str] = {}
+    alike: dict[tuple[str, ...], list[Named]] = {}
     for item in groups:
         name, op, found = item.id, item.op, item.uses
         labels = {use.operand: use.label for use in found if use.label is not None}
-        neurons = max(label.neurons for label in labels.values())
-        synapses = sum(label.synapses_per_neuron for label in labels.values())
-        same = tuple((use.root, use.weight and use.weight.part, use.weight and use.weight.axes) for use in found)
+        neurons = max([label.neurons for label in labels.values()])
+        synapses = sum([label.synapses_per_neuron for label in labels.values()])
+        same = alike.setdefault(tuple([use.root for use in found]), [])
         layers.append(
             Layer(
                 id=name,
                 scope=op.scope,
-                kind=found[0].kind,
+                kind=item.kind,
                 op=op_ref(op),
                 neurons=neurons,
                 synapses_per_neuron=synapses,
                 synapses=neurons * synapses,
-                activation=activation_of(op, resolution.graph, resolution.constants),
+                activation=item.activation,
                 weights=_weights(found),
                 units=_units(resolution, op, found),
-                tied_to=first.get(same),
+                tied_to=next((other.id for other in same if _are_tied(item, other)), None),
+                role=roles.get(name),
+                attached=attached.get(name, ()),
             )
         )
-        first.setdefault(same, name)
+        same.append(item)
     return tuple(layers)
+
+
+def _are_tied(one: Named, other: Named) -> bool:
+    """Whether two layers of the same stored tensors use the same parts of them, in the same roles."""
+    weights = [(use.weight, twin.weight) for use, twin in zip(one.uses, other.uses, strict=True)]
+    return all(a == b or (a and b and (a.part, a.axes) == (b.part, b.axes)) for a, b in weights)
 
 
 def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
@@ -132,19 +156,18 @@ def _extent(found: Sequence[Use]) -> tuple[int, int]:
     return rows, width
 
 
-def _modulators(groups: Sequence[Named]) -> tuple[Modulator, ...]:
-    return tuple(
-        Modulator(item.id, item.op.scope, item.uses[0].kind, op_ref(item.op), _weights(item.uses)) for item in groups
-    )
+def modulator(item: Named, kind: str, of: str | None) -> Modulator:
+    """The record of modulating uses, aligned with the neurons of what is called ``of``."""
+    return Modulator(item.id, item.op.scope, kind, op_ref(item.op), _weights(item.uses), of)
 
 
 def _totals(layers: Sequence[Layer], groups: Sequence[Named], found: Sequence[Use]) -> Totals:
     counted: set[object] = set()
     synapses = 0
     for layer, item in zip(layers, groups, strict=True):
-        for operand in dict.fromkeys(use.operand for use in item.uses):
-            here = [use for use in item.uses if use.operand == operand]
-            key = tuple((use.root, use.weight and use.weight.part) for use in here)
+        for _, together in groupby(item.uses, lambda use: use.operand):
+            here = list(together)
+            key = tuple([(use.root, use.weight and use.weight.part) for use in here])
             label = here[0].label
             if key not in counted and label is not None:
                 counted.add(key)

@@ -41,6 +41,7 @@ class OperandLabel:
         """How many weights of one neuron the operand holds (unpacked, where the rule says how many are packed)."""
         return self.packed if self.packed is not None else self.size("synapse")
 
+    @lru_cache(maxsize=8192)  # noqa: B019 - small, and dropped when others take their place
     def size(self, *roles: Role) -> int:
         """The product of the sizes of all factors that play one of ``roles``."""
         names = {name for axis in self.axes for name in axis if self.roles[name] in roles}

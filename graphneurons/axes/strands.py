@@ -113,8 +113,10 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
     """Follows stored tensors through every constant op of the graph: value name -> what it holds."""
     found: dict[str, Constant] = {}
     for op in resolution.graph.ops:
-        if not any(name in resolution.constants for name in op.outputs if name):
-            _choose(resolution, op, found)
+        if op.output not in resolution.constants:
+            first = op.inputs[0] if op.inputs else ""
+            if first in found or first in resolution.constants:
+                _choose(resolution, op, found)
             continue
         given = [_followed(name, resolution, found) for name in op.inputs]
         lost = tuple(item for constant in given for item in constant.lost)

@@ -57,19 +57,31 @@ class Use:
 def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
     """All uses, in graph order. Tables whose picked rows are weights (experts) are no lookups."""
     found: list[Use] = []
+    known: dict[Alike, list[Use]] = {}
+    constants, weights = resolution.constants, resolution.graph.weights
     for op in resolution.graph.ops:
-        if all(name in resolution.constants for name in op.outputs if name):
+        output = op.output
+        if not output or output in constants:
             continue
-        if any(name in resolution.constants for name in op.inputs):
-            found.extend(_at(op, resolution, woven))
-        if any(name in woven and name not in resolution.constants for name in op.inputs):
-            found.extend(_picked_at(op, resolution, woven))
+        picked = False
+        for index, name in enumerate(op.inputs):
+            if name in constants:
+                stored = weights.get(name)
+                if stored is None:
+                    found += _at(op, index, resolution, woven)
+                else:
+                    found += _stored_at(op, index, stored, resolution, woven, known)
+            elif name in woven:
+                picked = True
+        if picked:
+            found += _picked_at(op, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
-    weights = {use.root for use in found if use.part == "weight"}
+    read = {use.root for use in found if use.part == "weight"}
     return (
         use
         for use in found
-        if not (use.part == "lookup" and use.root in experts) and not (_is_folded(use) and use.root in weights)
+        if use.part == "weight"
+        or (not (use.part == "lookup" and use.root in experts) and not (_is_folded(use) and use.root in read))
     )
 
 
@@ -80,36 +92,68 @@ def _is_folded(use: Use) -> bool:
     return any(axis.role == "mixed" and axis.factors[0].name == FOLDED for axis in axes)
 
 
-def _at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+Alike = tuple[int, int, tuple[int, ...], str]
+"""What decides the labels of a stored tensor at a rule: the rule as it is bound, the operand, its shape and type."""
+
+
+def _stored_at(
+    op: Op,
+    index: int,
+    ref: WeightRef,
+    resolution: Resolution,
+    woven: Mapping[str, Constant],
+    known: dict[Alike, list[Use]],
+) -> list[Use]:
+    """The uses of the stored tensor ``ref`` at operand ``index``: those of the first like it, told of this one."""
     step = resolution.steps[op.name]
-    for index, name in enumerate(op.inputs):
-        if not name or name not in resolution.constants:
-            continue
-        role = _role(op, step, index, resolution)
-        if role is None:
-            continue
-        constant = constant_of(name, resolution, woven)
-        part, kind = role
-        least = 0 if (isinstance(step, Unknown) and step.has_rule) or part == "weight" else 1
-        yield from _lost(op, index, kind, constant.lost, least)
-        if isinstance(step, Unknown):
-            yield from _unlabelled(op, index, constant.strands, step.reason, 0 if step.has_rule else 1)
-            continue
-        try:
-            label = _label(step, index, part, _shape(name, resolution))
-            if part == "weight":
-                label = unrepeated(label, constant.strands)
-        except NoRule as error:
-            yield from _unlabelled(op, index, constant.strands, str(error), 0)
-            continue
-        if part == "weight" and any(strand.ref.dtype == "string" for strand in constant.strands):
-            yield from (
-                Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands
-            )
-            continue
-        stage = stage_of(step, index) if isinstance(step, Binding) else 0
-        for strand, own in _parts(constant.strands, label, part, kind):
-            yield _told(Use(op, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
+    if not isinstance(step, (Binding, Rule)):
+        return list(_at(op, index, resolution, woven))
+    alike = (id(step), index, ref.shape, ref.dtype)
+    first = known.get(alike)
+    if first is None:
+        found = list(_at(op, index, resolution, woven))
+        if all(use.weight is not None for use in found):
+            known[alike] = found
+        return found
+    name = op.inputs[index]
+    return [
+        Use(op, index, use.part, use.kind, name, ref, use.stage, use.label, _again(use.weight, ref))
+        for use in first
+        if use.weight is not None
+    ]
+
+
+def _again(weight: WeightUse, ref: WeightRef) -> WeightUse:
+    """What holds of ``weight``, of another tensor like it."""
+    return WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
+
+
+def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+    """The uses at one operand that is constant."""
+    step, name = resolution.steps[op.name], op.inputs[index]
+    role = _role(op, step, index, resolution)
+    if role is None:
+        return
+    constant = constant_of(name, resolution, woven)
+    part, kind = role
+    least = 0 if (isinstance(step, Unknown) and step.has_rule) or part == "weight" else 1
+    yield from _lost(op, index, kind, constant.lost, least)
+    if isinstance(step, Unknown):
+        yield from _unlabelled(op, index, constant.strands, step.reason, 0 if step.has_rule else 1)
+        return
+    try:
+        label = _label(step, index, part, _shape(name, resolution))
+        if part == "weight":
+            label = unrepeated(label, constant.strands)
+    except NoRule as error:
+        yield from _unlabelled(op, index, constant.strands, str(error), 0)
+        return
+    if part == "weight" and any(strand.ref.dtype == "string" for strand in constant.strands):
+        yield from (Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands)
+        return
+    stage = stage_of(step, index) if isinstance(step, Binding) else 0
+    for strand, own in _parts(constant.strands, label, part, kind):
+        yield _told(Use(op, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
 
 
 def _picked_at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from graphneurons.analysis import Layer
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, distinct
@@ -20,6 +19,7 @@ from graphneurons.axes.resolving import Layout, Resolution
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers, Wiring
 from graphneurons.wiring.riding import Ride
+from graphneurons.wiring.wiring import Named
 
 ORDER = ("query", "key", "value", "output", "mlp_key", "mlp_gate", "mlp_value")
 
@@ -29,7 +29,7 @@ _BLOCKS = frozenset({"linear", "experts"})
 _THROUGH = frozenset({"map", "sum", "product", "select", "normalisation", "mix"})
 
 
-def parts_played(ride: Ride, wiring: Wiring, layers: Sequence[Layer]) -> Mapping[str, str]:
+def parts_played(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Mapping[str, str]:
     """Layer id -> the part it plays, several joined by ``+`` in the order of `ORDER`."""
     found: dict[str, set[str]] = {}
     for part, layer in (*_attention(ride, wiring, layers), *_mlp(wiring, layers)):
@@ -37,7 +37,7 @@ def parts_played(ride: Ride, wiring: Wiring, layers: Sequence[Layer]) -> Mapping
     return {layer: "+".join(part for part in ORDER if part in parts) for layer, parts in found.items()}
 
 
-def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
     by_op: dict[str, list[str]] = {}
     for layer in layers:
         by_op.setdefault(layer.op.name, []).append(layer.id)
@@ -194,7 +194,7 @@ def _borders(wiring: Wiring, known: Integers) -> Iterator[int]:
         at = int(np.searchsorted(known, source.base + max(source.size, 1)))
 
 
-def _mlp(wiring: Wiring, layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
+def _mlp(wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
     by_id = {layer.id: layer for layer in layers}
     for layer in layers:
         if layer.kind not in _BLOCKS or layer.activation is not None:
@@ -218,7 +218,7 @@ def _mlp(wiring: Wiring, layers: Sequence[Layer]) -> Iterator[tuple[str, str]]:
             yield from (("mlp_gate", name) for name in gates)
 
 
-def _is_hidden(layer: Layer) -> bool:
+def _is_hidden(layer: Named) -> bool:
     return layer.activation is not None and "oftmax" not in layer.activation
 
 

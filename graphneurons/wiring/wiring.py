@@ -25,11 +25,17 @@ from graphneurons.wiring.sending import Sender, sending_factors
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A layer or a lookup before it is wired: its id, its op and the uses that make it."""
+    """A layer, a lookup or a modulator before it is wired: its id, its op, the uses that make it, and the activation on
+    what a layer makes."""
 
     id: str
     op: Op
     uses: tuple[Use, ...]
+    activation: str | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.uses[0].kind
 
 
 def wire(
