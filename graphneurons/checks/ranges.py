@@ -11,7 +11,7 @@ from graphneurons.activations import _kind as kind_of
 from graphneurons.analysis import Analysis
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.planes import Plane, TooLargeError
-from graphneurons.axes.resolving import Layout, payload
+from graphneurons.axes.resolving import Layout, Unknown, payload
 from graphneurons.axes.rules.site import NoRule, Shape
 from graphneurons.checks.bending import bend_of, fused_bend, numbers_of
 from graphneurons.checks.contracting import INTEGER_SUMMING, SUMMING, Sums
@@ -77,6 +77,8 @@ def _evaluated(walk: Walk, op: Op) -> Iterator[tuple[str, Range | None]]:
     if isinstance(step, Layout):
         yield from _moved(walk, op)
         return
+    if isinstance(step, Unknown) and step.has_rule:
+        return  # its operands do not fit together
     key = (op.domain, op.type)
     rule: Callable[[Walk, Op], Range | None] | None
     if key in SUMMING:
