@@ -63,6 +63,25 @@ _TRANSPARENT = frozenset(
 _MEASURES = frozenset({"Shape", "Size"})
 _SPLITS = frozenset({"Split", "split_with_sizes", "chunk", "unbind"})
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div"})
+_SPELLED = frozenset(
+    [
+        *_ARITHMETIC,
+        "Cast",
+        "Clip",
+        "Erf",
+        "Exp",
+        "HardSigmoid",
+        "Log",
+        "Neg",
+        "Pow",
+        "Reciprocal",
+        "Sigmoid",
+        "Softplus",
+        "Sqrt",
+        "Tanh",
+    ]
+)
+"""What activations are spelled out with: each value by itself, so that no gate of other neurons is taken for one."""
 _FARTHEST = 12
 _ATEN = {
     **dict.fromkeys(["_softmax", "_safe_softmax", "softmax"], "Softmax"),
@@ -168,6 +187,8 @@ def _spelled_out(
 ) -> Activated | None:
     """The activation written as several ops that all start at ``value`` and end in a product with it."""
     for reader in readers:
+        if _kind(reader) not in _SPELLED:
+            continue
         seen = [_kind(reader)]
         step = reader
         for _ in range(_FARTHEST):
@@ -175,6 +196,8 @@ def _spelled_out(
             if len(followers) != 1:
                 break
             step = followers[0]
+            if _kind(step) not in _SPELLED:
+                break
             seen.append(_kind(step))
             if _kind(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
                 found = _gate(seen)
