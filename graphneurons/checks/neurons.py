@@ -254,8 +254,9 @@ def exploding(subject: Subject, limits: Limits) -> Iterator[Found]:
 def unread(subject: Subject, limits: Limits) -> Iterator[Found]:
     """Neurons that nothing reads.
 
-    Reports neurons whose outgoing synapses are all zero, in every layer that reads them. Neurons that are also read by
-    something else than a layer (an output, attention, a residual sum, an op that is not known) are left alone.
+    Reports neurons whose outgoing synapses are all zero, in every layer that reads them; through residual sums and
+    gates too, where nothing reads the channel they end in. Neurons that something else than a layer reads are left
+    alone: an output, attention, an op that is not known, a LayerNorm, whose mean and variance every channel moves.
 
     Why: Whatever they say, nothing changes: half of a pruning was done, or weights were lost in the layer after them.
     Example: Columns 3 and 7 of the second layer of an MLP are zero.

@@ -13,10 +13,14 @@ from graphneurons.axes.notation import Rule
 from graphneurons.axes.resolving import Layout
 from graphneurons.graph import Op
 from graphneurons.health import Health
+from graphneurons.wiring.records import CONSTANT, Source
 
-_FARTHEST = 64
+_FARTHEST = 512
+_APART = frozenset({"map", "sum", "product", "pool", "reduce", "resize"})
+"""Kinds of rules that leave neurons apart, or else mark what they mix, which counts as hearing all."""
 
 Part = tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]
+Pairs = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
 def groups_of(analysis: Analysis, layer: str) -> int:
@@ -38,18 +42,44 @@ def unread_neurons(analysis: Analysis, health: Health) -> Iterator[tuple[Layer, 
             continue
         heard = np.zeros(source.size, bool)
         seen = np.zeros(source.size, bool)
+        numbers_of = _carriers(analysis, source)
         for name in reading:
             for each in made.get(name, ()):
                 if each.id not in silent:
                     heard[:] = True
                     continue
                 for numbers, mute in silent[each.id]:
-                    own = (numbers >= source.base) & (numbers < source.base + source.size)
-                    seen[numbers[own] - source.base] = True
-                    heard[numbers[own & ~mute] - source.base] = True
+                    if (numbers[~mute] < CONSTANT).any():
+                        # Several neurons met without a weight, or nobody knows who: any may be among them.
+                        heard[:] = True
+                    for carriers, neurons in numbers_of:
+                        seen[neurons[np.isin(carriers, numbers)]] = True
+                        heard[neurons[np.isin(carriers, numbers[~mute])]] = True
         found = np.flatnonzero(seen & ~heard)
         if found.size:
             yield layer, found
+
+
+def _carriers(analysis: Analysis, source: Source) -> list[Pairs]:
+    """(numbers, neurons) of everything that carries a neuron of ``source``: itself, and the indices of the junctions in
+    which it is summed or multiplied, junction after junction."""
+    places = np.arange(source.size, dtype=np.int64)
+    found: list[Pairs] = [(source.base + places, places)]
+    for junction in analysis.wiring.junctions:
+        own = analysis.wiring.source.get(f"junction:{junction.id}")
+        if own is None:
+            continue
+        met: list[Pairs] = []
+        for member in junction.members:
+            for carriers, neurons in found:
+                if not carriers.size or carriers[0] > member.max(initial=-1) or carriers[-1] < member.min(initial=0):
+                    continue
+                at = np.searchsorted(carriers, member)
+                hits = np.flatnonzero(carriers[np.minimum(at, carriers.size - 1)] == member)
+                if hits.size:
+                    met.append((own.base + hits, neurons[at[hits]]))
+        found.extend(met)
+    return found
 
 
 def _silent(analysis: Analysis, health: Health) -> dict[str, list[Part]]:
@@ -108,14 +138,21 @@ def _ends(layer: Layer, analysis: Analysis, layers: set[str], weights: set[tuple
 
 
 def _keeps_apart(op: Op, name: str, analysis: Analysis) -> bool:
-    """Whether ``op`` does something to every neuron by itself: nothing else that is computed goes in."""
+    """Whether ``op`` does something to every neuron by itself, or sums or multiplies it with one other neuron."""
     resolution = analysis.resolution
-    if resolution is None or any(each and each != name and each not in resolution.constants for each in op.inputs):
-        return False
-    if op.type in ("Softmax", "LogSoftmax", "LayerNormalization"):
+    if resolution is None or op.type in ("Softmax", "LogSoftmax", "LayerNormalization"):
         return False
     step = resolution.steps.get(op.name)
+    rule = step.rule if isinstance(step, Binding) else step
+    alone = all(not each or each == name or each in resolution.constants for each in op.inputs)
+    if not alone:
+        return isinstance(rule, Rule) and rule.kind in ("sum", "product") and _meets_by_index(op, analysis)
     if isinstance(step, Layout):
         return True
-    rule = step.rule if isinstance(step, Binding) else step
-    return isinstance(rule, Rule) and rule.kind in ("map", "sum", "product", "pool")
+    return isinstance(rule, Rule) and rule.kind in _APART
+
+
+def _meets_by_index(op: Op, analysis: Analysis) -> bool:
+    """Whether it is known of every index of a sum or product who meets there."""
+    met = [junction for junction in analysis.wiring.junctions if junction.op == op.name]
+    return bool(met) and all(int(member.min(initial=0)) >= CONSTANT for each in met for member in each.members)
