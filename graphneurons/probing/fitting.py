@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,18 +23,20 @@ Penalty = Literal["l2", "l1"]
 HIDDEN = 16
 _STEPS = 200
 _L2_NONLINEAR = 10.0
+_STRENGTHS: dict[Penalty, tuple[float, ...]] = {"l2": (1000.0, 100.0, 10.0, 1.0, 0.1), "l1": (2.0, 1.0, 0.5, 0.2, 0.1)}
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What is learned. ``strength``: of the penalty, 1 where it is the usual one: l2 of ``|w|^2 / 2`` against summed
-    losses (ten times that for the nonlinear probe's synapses), l1 at the level noise reaches (see `_l1`)."""
+    """What is learned. ``strength``: of the penalty: l2 is ``strength |w|^2 / 2`` against summed losses (ten times that
+    for the nonlinear probe's synapses), l1 is ``strength`` times the level noise reaches (see `_noise`). None: tuned
+    for linear probes (see `_tuned`), 1 for nonlinear ones."""
 
     method: Method
     task: Task
     classes: int
     penalty: Penalty = "l2"
-    strength: float = 1.0
+    strength: float | None = None
     seed: int = 0
 
 
@@ -46,26 +48,44 @@ class Linear:
     bias: Floats
 
 
+def tuned(recipe: Recipe, values: Floats, labels: Floats, folds: Integers) -> tuple[Recipe, ...]:
+    """The recipe for each fold, its penalty tuned on the samples of the others (see `_tuned`)."""
+    found = []
+    for fold in np.unique(folds):
+        learn = folds != fold
+        scale, middle = _scale(values[learn])
+        found.append(_tuned(recipe, (values[learn] - middle) / scale, labels[learn], folds[learn]))
+    return tuple(found)
+
+
 def held_out(
-    recipe: Recipe, values: Floats, labels: Sequence[Floats], folds: Integers
+    recipes: Sequence[Recipe], values: Floats, labels: Sequence[Floats], folds: Integers
 ) -> Iterator[tuple[int, Flags, Floats]]:
     """For every fold and each of several labellings: its index, which samples are held out, and their readings.
 
-    Readings: a decision value where there are two classes (above 0: the second), else the index of the class, or the
-    number. Nothing is learned from a sample held out: neither weights nor the scale of the inputs.
+    ``recipes``: one per fold. Readings: a decision value where there are two classes (above 0: the second), else the
+    index of the class, or the number. Nothing is learned from a sample held out: neither weights nor the scale of the
+    inputs.
     """
-    for fold in np.unique(folds):
+    for fold, recipe in zip(np.unique(folds), recipes, strict=True):
         out = folds == fold
         scale, middle = _scale(values[~out])
         learn, read = (values[~out] - middle) / scale, (values[out] - middle) / scale
-        for index, given in enumerate(labels):
-            yield index, out, _learned(recipe, learn, given[~out])(read)
+        if recipe.method == "linear" and recipe.task == "number" and recipe.penalty == "l2":
+            # ridge regressions of many labellings share all of their work
+            given = np.stack([one[~out] for one in labels], axis=1)
+            readings = _quietly(_estimator(recipe, learn)[0], learn, given).predict(read).reshape(len(read), -1)
+            yield from ((index, out, readings[:, index]) for index in range(len(labels)))
+            continue
+        for index, one in enumerate(labels):
+            yield index, out, _learned(recipe, learn, one[~out])(read)
 
 
-def linear(recipe: Recipe, values: Floats, labels: Floats) -> Linear:
+def linear(recipe: Recipe, values: Floats, labels: Floats, folds: Integers) -> Linear:
     """The linear probe learned from all samples, in units of the activations."""
     scale, middle = _scale(values)
-    found = _linear(recipe, (values - middle) / scale, labels)
+    scaled = (values - middle) / scale
+    found = _linear(_tuned(recipe, scaled, labels, folds), scaled, labels)
     weights = found.weights / scale
     return Linear(weights, found.bias - weights @ middle)
 
@@ -73,6 +93,25 @@ def linear(recipe: Recipe, values: Floats, labels: Floats) -> Linear:
 def _scale(values: Floats) -> tuple[Floats, Floats]:
     scaler = learner("sklearn.preprocessing", "StandardScaler")().fit(values)
     return scaler.scale_, scaler.mean_
+
+
+def _tuned(recipe: Recipe, values: Floats, labels: Floats, folds: Integers) -> Recipe:
+    """With the strength of a linear probe's penalty that reads best what each of the ``folds`` holds out: the folds of
+    the outer split that are learned from, so that groups stay together here as well. The strongest of equals."""
+    if recipe.strength is not None:
+        return recipe
+    if recipe.method == "nonlinear" or len(np.unique(folds)) < 2:
+        return replace(recipe, strength=1.0)
+    search = learner("sklearn.model_selection", "GridSearchCV")
+    split = learner("sklearn.model_selection", "PredefinedSplit")
+    scoring = {"binary": "roc_auc", "classes": "balanced_accuracy", "number": "r2"}[recipe.task]
+    strengths = _STRENGTHS[recipe.penalty]
+    recipes = [replace(recipe, strength=strength) for strength in strengths]
+    model, name = _estimator(recipes[0], values)
+    grid = {name: [_estimator(one, values)[0].get_params()[name] for one in recipes]}
+    given = labels / (float(labels.std()) or 1.0) if recipe.task == "number" else labels
+    found = _quietly(search(model, grid, scoring=scoring, cv=split(folds), refit=False), values, given)
+    return recipes[int(found.best_index_)]
 
 
 def _learned(recipe: Recipe, values: Floats, labels: Floats) -> Callable[[Floats], Floats]:
@@ -90,13 +129,16 @@ def _learned(recipe: Recipe, values: Floats, labels: Floats) -> Callable[[Floats
 
 def _linear(recipe: Recipe, values: Floats, labels: Floats) -> Linear:
     if recipe.task == "number":
-        return _line(recipe, values, labels)
+        spread = float(labels.std()) or 1.0
+        found = _quietly(_estimator(recipe, values)[0], values, labels / spread)
+        return Linear(np.atleast_2d(found.coef_) * spread, np.atleast_1d(found.intercept_) * spread)
     kinds = np.unique(labels).astype(np.int64)
-    if recipe.penalty == "l1":
-        rows = [_logistic(recipe, values, labels == kind) for kind in (kinds[1:] if len(kinds) == 2 else kinds)]
-        weights, bias = np.concatenate([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
+    if recipe.penalty == "l1" and len(kinds) > 2:
+        rows = [_quietly(_estimator(recipe, values)[0], values, labels == kind) for kind in kinds]
+        weights, bias = np.concatenate([row.coef_ for row in rows]), np.concatenate([row.intercept_ for row in rows])
     else:
-        weights, bias = _logistic(recipe, values, labels)
+        found = _quietly(_estimator(recipe, values)[0], values, labels)
+        weights, bias = found.coef_, found.intercept_
     if recipe.task == "binary":
         return Linear(weights, bias)
     if len(kinds) == 2:
@@ -107,24 +149,19 @@ def _linear(recipe: Recipe, values: Floats, labels: Floats) -> Linear:
     return every
 
 
-def _logistic(recipe: Recipe, values: Floats, labels: Any) -> tuple[Floats, Floats]:
+def _estimator(recipe: Recipe, values: Floats) -> tuple[Any, str]:
+    """The linear learner, and the name of the parameter that is its penalty."""
+    strength = 1.0 if recipe.strength is None else recipe.strength
+    if recipe.task == "number":
+        if recipe.penalty == "l1":
+            return learner("sklearn.linear_model", "Lasso")(alpha=strength * _noise(values)), "alpha"
+        return learner("sklearn.linear_model", "Ridge")(alpha=strength), "alpha"
     regression = learner("sklearn.linear_model", "LogisticRegression")
-    options = {"class_weight": "balanced", "max_iter": 1000, "C": 1 / recipe.strength}
+    options = {"class_weight": "balanced", "max_iter": 1000, "C": 1 / strength}
     if recipe.penalty == "l1":
         options |= _l1(regression) | {"solver": "liblinear", "random_state": recipe.seed}
-        options["C"] = 2 / (recipe.strength * _noise(values) * len(values))
-    found = _quietly(regression(**options), values, labels)
-    return found.coef_, found.intercept_
-
-
-def _line(recipe: Recipe, values: Floats, labels: Floats) -> Linear:
-    spread = float(labels.std()) or 1.0
-    if recipe.penalty == "l1":
-        line = learner("sklearn.linear_model", "Lasso")(alpha=recipe.strength * _noise(values))
-    else:
-        line = learner("sklearn.linear_model", "Ridge")(alpha=recipe.strength)
-    found = _quietly(line, values, labels / spread)
-    return Linear(np.atleast_2d(found.coef_) * spread, np.atleast_1d(found.intercept_) * spread)
+        options["C"] = 2 / (strength * _noise(values) * len(values))
+    return regression(**options), "C"
 
 
 def _noise(values: Floats) -> float:
@@ -145,7 +182,7 @@ def _network(recipe: Recipe, values: Floats, labels: Floats) -> Callable[[Floats
     options = {
         "hidden_layer_sizes": (HIDDEN,),
         "solver": "lbfgs",
-        "alpha": _L2_NONLINEAR * recipe.strength,
+        "alpha": _L2_NONLINEAR * (recipe.strength or 1.0),
         "max_iter": _STEPS,
         "random_state": recipe.seed,
     }

@@ -26,6 +26,7 @@ from graphneurons.probing.asking import (
 from graphneurons.probing.collecting import Data, activations
 from graphneurons.probing.concepts import Labels, concepts_of, taken_as_numbers
 from graphneurons.probing.fitting import Penalty, Recipe
+from graphneurons.probing.learners import learner
 from graphneurons.probing.records import Activations, Concept, ConceptReport, Method, Pooling, ProbeReport, Task
 from graphneurons.probing.scoring import Held
 from graphneurons.probing.singles import singles_of
@@ -54,7 +55,7 @@ def probe(
     seed: int = 0,
     level: float = 0.05,
     penalty: Penalty = "l2",
-    strength: float = 1.0,
+    strength: float | None = None,
     shuffles: int = 999,
     refits: int = 99,
     draws: int = 10,
@@ -66,19 +67,22 @@ def probe(
     """What the neurons of ``layer`` respond to: which of them carry the concepts ``labels`` name, alone or together.
 
     ``model``, ``layer``, ``data``, ``after``, ``pooling``, ``batch``, ``shapes``, ``dims``: what is run and what is
-    read of it (see `graphneurons.probing.collecting.activations`). ``labels``: (rows,), or several of them by name, each a
-    concept: text, booleans, integers or numbers; ``task`` says what they are where that is not plain
+    read of it (see `graphneurons.probing.collecting.activations`). ``labels``: (rows,), or several of them by name,
+    each a concept: text, booleans, integers or numbers; ``task`` says what they are where that is not plain
     (`graphneurons.probing.concepts.concepts_of`). ``untrained``: also run a copy of the model with weights drawn anew,
     as a control. All else: `probe_activations`. ``progress`` is called with (done, total), in thousandths of the way.
 
     Raises what these three raise: `UsageError`, `DataError`, `LoadError`. An interrupt leaves nothing behind.
     """
+    _checked_options(methods, penalty, strength, level, shuffles, refits, draws)
     concepts = concepts_of(labels, task)
     given = next(iter(data.values()), None) if isinstance(data, Mapping) else data
     rows = np.shape(given)[0] if given is not None and np.ndim(given) else None
     if rows is not None:
         check_rows(concepts, rows)
-        groups_of(groups, rows)
+        of = groups_of(groups, rows)
+        for concept in concepts:
+            held_out_in(concept, of, folds, seed)
 
     def between(start: int, stop: int) -> Progress | None:
         if progress is None:
@@ -136,7 +140,7 @@ def probe_activations(
     seed: int = 0,
     level: float = 0.05,
     penalty: Penalty = "l2",
-    strength: float = 1.0,
+    strength: float | None = None,
     shuffles: int = 999,
     refits: int = 99,
     draws: int = 10,
@@ -148,31 +152,18 @@ def probe_activations(
 
     ``groups``: (rows of the data,), what belongs together (a subject, a document): never split between learning and
     holding out, and the unit of intervals and shuffles. Without them every row of the data is one, with all its
-    positions. ``neurons``: which to read, ``"0,5,10:20"`` or indices. ``penalty`` and ``strength``: of the probes of
-    many neurons. ``shuffles``: of the labels for single neurons; ``refits``: for probes of many, each learned anew;
-    ``draws``: of random neurons. ``untrained``: the same samples in a copy of the model with weights drawn anew;
-    without it that control is left out. ``level``: of the corrected p values; the correction is over all neurons and
-    concepts asked by the same method. ``progress`` is called with (done, total).
+    positions. ``neurons``: which to read, ``"0,5,10:20"`` or indices. ``penalty``, ``strength``: of the probes of many
+    neurons (`graphneurons.probing.fitting.Recipe`). ``shuffles``: of the labels for single neurons; ``refits``: for
+    probes of many, each learned anew with the strength the true labels were given; ``draws``: of random neurons.
+    ``untrained``: the same samples in a copy of the model with weights drawn anew; without it that control is left out.
+    ``level``: of the corrected p values; the correction is over all neurons and concepts asked by the same method.
+    ``progress`` is called with (done, total).
 
     The same input and ``seed`` give the same report. Raises UsageError for labels, groups or neurons that do not fit
     the activations, classes too rare to be split, activations that are not finite, and without scikit-learn.
     """
     rows = checked(activations, concepts, untrained)
-    wanted = (methods,) if isinstance(methods, str) else tuple(methods)
-    wrong = [printable(str(method)) for method in wanted if method not in METHODS]
-    if wrong or not wanted:
-        raise UsageError(f"no method {wrong[0] if wrong else 'given'}; expected some of {', '.join(METHODS)}")
-    if penalty not in ("l2", "l1"):
-        raise UsageError(f"no penalty {printable(str(penalty))!r}; expected l2 or l1")
-    if not 0 < level < 1:
-        raise UsageError(f"level={level:g}: expected a number between 0 and 1")
-    for name, count in (("shuffles", shuffles), ("refits", refits)):
-        if (1 + count) * level <= 1:
-            raise UsageError(f"{name}={count} cannot show p below {level:g}; expected at least {int(1 / level)}")
-    if draws < 3:
-        raise UsageError(f"draws={draws}: expected at least 3, to see how random neurons vary")
-    if strength <= 0:
-        raise UsageError(f"strength={strength:g}: expected a positive number, 1 is the usual penalty")
+    wanted = _checked_options(methods, penalty, strength, level, shuffles, refits, draws)
     of = groups_of(groups, rows)
     selected = chosen_neurons(neurons, activations)
     questions = [
@@ -209,3 +200,32 @@ def probe_activations(
         ranked, controls = singles[index] if singles else ((), ())
         reports.append(ConceptReport(question.concept, tuple(found[index] for found in probes), ranked, controls))
     return ProbeReport(model, activations.layer, activations, tuple(reports), folds, seed, tuple(notices))
+
+
+def _checked_options(
+    methods: Sequence[Method] | Method,
+    penalty: Penalty,
+    strength: float | None,
+    level: float,
+    shuffles: int,
+    refits: int,
+    draws: int,
+) -> tuple[Method, ...]:
+    """The methods; before anything is run."""
+    learner("sklearn.linear_model", "LogisticRegression")
+    wanted = (methods,) if isinstance(methods, str) else tuple(methods)
+    wrong = [printable(str(method)) for method in wanted if method not in METHODS]
+    if wrong or not wanted:
+        raise UsageError(f"no method {wrong[0] if wrong else 'given'}; expected some of {', '.join(METHODS)}")
+    if penalty not in ("l2", "l1"):
+        raise UsageError(f"no penalty {printable(str(penalty))!r}; expected l2 or l1")
+    if not 0 < level < 1:
+        raise UsageError(f"level={level:g}: expected a number between 0 and 1")
+    for name, count in (("shuffles", shuffles), ("refits", refits)):
+        if (1 + count) * level <= 1:
+            raise UsageError(f"{name}={count} cannot show p below {level:g}; expected at least {int(1 / level)}")
+    if draws < 3:
+        raise UsageError(f"draws={draws}: expected at least 3, to see how random neurons vary")
+    if strength is not None and strength <= 0:
+        raise UsageError(f"strength={strength:g}: expected a positive number, or None: tuned")
+    return wanted

@@ -9,7 +9,7 @@ import numpy as np
 
 from graphneurons.probing.asking import Question, Run
 from graphneurons.probing.controls import by_draws, random_neurons
-from graphneurons.probing.fitting import Recipe, held_out, linear
+from graphneurons.probing.fitting import Recipe, held_out, linear, tuned
 from graphneurons.probing.records import Concept, Control, Floats, LayerProbe, Method, Score
 from graphneurons.probing.scoring import Held, Scored, accuracy, auc, balanced_accuracy, r2
 from graphneurons.probing.verdicts import corrected, selectivity, verdict
@@ -56,23 +56,26 @@ def _layer(run: Run, question: Question, recipe: Recipe) -> _Read:
     recipe = replace(recipe, task=concept.task, classes=len(concept.classes))
     values = run.values.astype(np.float64)
     mixed = [concept.values[source][run.rows] for source in run.drawn[: run.refits]]
-    readings = _readings(run, recipe, values, [question.labels, *mixed], held)
+    recipes = tuned(recipe, values, question.labels, held.folds)
+    readings = _readings(run, recipes, values, [question.labels, *mixed], held)
     scored = _scored(concept, readings[0], question.labels, held)
     by_chance = [
         _scored(concept, one, labels, held).values[0] for one, labels in zip(readings[1:], mixed, strict=True)
     ]
     noise = []
     for drawn in random_neurons(run.values, run.draws, run.seed):
-        reading = _readings(run, recipe, drawn.astype(np.float64), [question.labels], held)[0]
+        reading = _readings(run, recipes, drawn.astype(np.float64), [question.labels], held)[0]
         noise.append(_scored(concept, reading, question.labels, held).values[0])
     controls = [
         by_draws("shuffled", scored.metric, np.array(by_chance)),
         by_draws("random", scored.metric, np.array(noise)),
     ]
     if run.untrained is not None:
-        other = _readings(run, recipe, run.untrained.astype(np.float64), [question.labels], held)[0]
+        copy = run.untrained.astype(np.float64)
+        again = tuned(recipe, copy, question.labels, held.folds)
+        other = _readings(run, again, copy, [question.labels], held)[0]
         controls.append(Control("untrained", _scored(concept, other, question.labels, held).score()))
-    whole = linear(recipe, values, question.labels) if recipe.method == "linear" else None
+    whole = linear(recipe, values, question.labels, held.folds) if recipe.method == "linear" else None
     return _Read(
         scored=scored,
         accuracy=_accuracy(concept, readings[0], question.labels, held),
@@ -83,10 +86,12 @@ def _layer(run: Run, question: Question, recipe: Recipe) -> _Read:
     )
 
 
-def _readings(run: Run, recipe: Recipe, values: Floats, labels: Sequence[Floats], held: Held) -> Floats:
+def _readings(
+    run: Run, recipes: Sequence[Recipe], values: Floats, labels: Sequence[Floats], held: Held
+) -> Floats:
     """(labellings, samples): every sample read by the probe that has not seen it."""
     found = np.full((len(labels), len(values)), np.nan)
-    for index, out, readings in held_out(recipe, values, labels, held.folds):
+    for index, out, readings in held_out(recipes, values, labels, held.folds):
         found[index, out] = readings
         run.step(1)
     return found
