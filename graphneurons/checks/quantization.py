@@ -10,11 +10,13 @@ from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
 from graphneurons.checks.rounding import lost_neurons, lost_synapses
 from graphneurons.checks.scales import all_scales, scaled_tensors
+from graphneurons.checks.weighing import by_neuron, neuron_axis
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
 
 FLOAT16_MAX = 65504.0
 SMALLEST_NORMAL = 2.0**-126
+_WIDE = ("float32", "float64", "bfloat16")
 _MOST_CLIP_READ = 1 << 26
 
 
@@ -129,16 +131,11 @@ def clipped(subject: Subject, limits: Limits) -> Iterator[Found]:
         ref = each.use.weight
         if ref.dtype not in ("int8", "uint8") or ref.elements > _MOST_CLIP_READ or each.use.elements is not None:
             continue
-        kept = [at for at, axis in enumerate(each.use.axes) if axis.role != "synapse"]
-        summed = tuple(at for at, axis in enumerate(each.use.axes) if axis.role == "synapse")
-        if not kept or not summed:
+        rows = by_neuron(each.use, read(ref))
+        if rows is None or rows.shape[1] < limits["least-synapses"]:
             continue
-        values = read(ref)
-        ends = (values >= 127) | (values <= -127) if ref.dtype == "int8" else (values == 255) | (values == 0)
-        synapses = values.size // max(1, int(np.prod([values.shape[at] for at in kept])))
-        if synapses < limits["least-synapses"]:
-            continue
-        share = ends.mean(axis=summed).reshape(-1)
+        ends = (rows >= 127) | (rows <= -127) if ref.dtype == "int8" else (rows == 255) | (rows == 0)
+        share = ends.mean(axis=1)
         over = np.flatnonzero(share > limits["most-share"])
         if over.size:
             worst = float(share[over].max())
@@ -146,7 +143,7 @@ def clipped(subject: Subject, limits: Limits) -> Iterator[Found]:
                 f"{some(over.size, share.size, 'neuron')} with up to {worst:.0%} of the synapses at the range's end",
                 each.layer.id,
                 ref.name,
-                kept[0],
+                neuron_axis(each.use),
                 listed(over),
                 {"worst_share": round(worst, 4)},
             )
@@ -163,7 +160,7 @@ def overflow(subject: Subject, limits: Limits) -> Iterator[Found]:
     Fix: Rescale the layer or its normalisation, or keep it out of the conversion; use bfloat16.
     """
     for weight in subject.health.weights:
-        if weight.dtype not in ("float32", "float64", "bfloat16"):
+        if weight.dtype not in _WIDE and weight.units != "dequantized":
             continue
         with np.errstate(invalid="ignore"):
             over = np.flatnonzero(weight.neurons.max_abs > limits["largest"])
@@ -177,7 +174,7 @@ def overflow(subject: Subject, limits: Limits) -> Iterator[Found]:
                 evidence={"largest": f"{largest:.6g}"},
             )
     for modulator in subject.health.modulators:
-        if modulator.kind != "bias" or modulator.dtype != "float32" or modulator.values is None:
+        if modulator.kind != "bias" or modulator.dtype not in _WIDE or modulator.values is None:
             continue
         with np.errstate(invalid="ignore"):
             big = np.flatnonzero(np.isfinite(modulator.values) & (np.abs(modulator.values) > limits["largest"]))
@@ -211,12 +208,14 @@ def coarse(subject: Subject, limits: Limits) -> Iterator[Found]:
             continue
         health = measured.get((each.layer.id, each.layer.weights.index(each.use)))
         step = abs(float(read(each.scale).astype(np.float64).reshape(-1)[0]))
-        if health is None or health.units != "dequantized" or not np.isfinite(step) or step == 0:
+        if health is None or health.units == "stored" or not np.isfinite(step) or step == 0:
             continue
         if health.neurons.elements < limits["least-synapses"]:
             continue
         live = health.neurons.max_abs > 0
-        few = np.flatnonzero(live & (health.neurons.max_abs <= step * (limits["least-steps"] + 0.5)))
+        # Numbers of integer ops are steps already.
+        one = step if health.units == "dequantized" else 1.0
+        few = np.flatnonzero(live & (health.neurons.max_abs <= one * (limits["least-steps"] + 0.5)))
         if few.size > limits["most-share"] * max(1, int(live.sum())):
             yield Found(
                 f"{some(few.size, health.neurons.size, 'neuron')} reach no further than "

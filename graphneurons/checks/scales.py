@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer, WeightUse
+from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.graph import Op, WeightRef
 from graphneurons.health.numbering import UnnumberedError
 from graphneurons.health.quantizing import quantizer_of
@@ -36,7 +37,12 @@ SCALES: Mapping[str, tuple[int, ...]] = {
     "QLinearGlobalAveragePool": (1, 3),
     "QLinearAveragePool": (1, 3),
     "MatMulNBits": (2,),
+    "MatMulBnb4": (2,),
+    "GatherBlockQuantized": (2,),
+    "QMoE": (3, 6, 9),
 }
+_BLOCKED = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized"})
+"""Ops whose scales come one per block."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +96,34 @@ def _told(layer: Layer, use: WeightUse, op: Op, analysis: Analysis) -> Quantized
     if found is None:
         return None
     scale, zero, order, axis, block = found
+    if scale is None:
+        scale = _scale_behind(op, analysis)
     return Quantized(layer, use, scale, zero, order[axis] if order else 0, block)
+
+
+_FARTHEST = 6
+
+
+def _scale_behind(op: Op, analysis: Analysis) -> WeightRef | None:
+    """The stored scale that what ConvInteger or MatMulInteger sums is multiplied by, alone or with the activation's."""
+    if op.type not in ("ConvInteger", "MatMulInteger"):
+        return None
+    graph, name = analysis.graph, op.output
+    for _ in range(_FARTHEST):
+        readers = graph.consumers.get(name, ())
+        if len(readers) != 1:
+            return None
+        reader = readers[0]
+        if reader.type == "Mul" and len(reader.inputs) == 2:
+            other = reader.inputs[1 - reader.inputs.index(name)]
+            maker = graph.producer.get(other)
+            names = [other, *(maker.inputs if maker is not None and maker.type == "Mul" else ())]
+            found = [graph.weights[each] for each in names if each in graph.weights]
+            return found[0] if len(found) == 1 and found[0].dtype.startswith(("float", "bfloat")) else None
+        if reader.type not in ("Cast", "Identity", "Reshape"):
+            return None
+        name = reader.output
+    return None
 
 
 def all_scales(analysis: Analysis, quantized: Sequence[Quantized]) -> Iterator[Scale]:
@@ -109,9 +142,14 @@ def all_scales(analysis: Analysis, quantized: Sequence[Quantized]) -> Iterator[S
             if ref is None or ref.name in seen or ref.elements > MOST_READ or not ref.dtype.startswith(("float", "bf")):
                 continue
             seen.add(ref.name)
-            blocked = op.type == "MatMulNBits" or bool(op.attributes.get("block_size", 0))
+            blocked = op.type in _BLOCKED or bool(op.attributes.get("block_size", 0))
             values = read(ref).astype(np.float64).reshape(-1)
             yield Scale(layers.get(ref.name, made.get(op.name)), ref.name, values, blocked)
+    for each in quantized:
+        ref = each.scale
+        if ref is not None and ref.name not in seen and ref.elements <= MOST_READ:
+            seen.add(ref.name)
+            yield Scale(each.layer.id, ref.name, read(ref).astype(np.float64).reshape(-1), each.block > 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,11 +185,20 @@ def scaled_tensors(analysis: Analysis) -> Iterator[Scaled]:
         weight, scale, zero = (_stored(analysis, op, at) for at in places[:3])
         if weight is None or not weight.shape or not -len(weight.shape) <= places[3] < len(weight.shape):
             continue
-        reader = op
-        if op.type == "DequantizeLinear":
-            reader = next(iter(graph.consumers.get(op.output, ())), op)
+        reader = _reader(op, analysis) if op.type == "DequantizeLinear" else op
         name = layers.get(reader.name) or unique_ids([(reader, weight.name)])[0]
         yield Scaled(name, weight, scale, zero, places[3] % len(weight.shape), op.type in _APPLIED)
+
+
+def _reader(op: Op, analysis: Analysis) -> Op:
+    """The op that takes what a DequantizeLinear makes for its weight, behind ops that only move it."""
+    reader = next(iter(analysis.graph.consumers.get(op.output, ())), op)
+    for _ in range(_FARTHEST):
+        readers = analysis.graph.consumers.get(reader.output, ())
+        if not readers or (reader.type not in LAYOUTS and reader.type not in ("Identity", "Cast")):
+            break
+        reader = readers[0]
+    return reader
 
 
 def _stored(analysis: Analysis, op: Op, operand: int) -> WeightRef | None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.analysis import Analysis, Layer
+from graphneurons.analysis import Analysis, Layer, WeightUse
 from graphneurons.graph import Filled, Op, Sparse
 from graphneurons.health.fetching import Files
-from graphneurons.health.numbering import Tile, UnnumberedError, tiles
+from graphneurons.health.numbering import Tile, UnnumberedError, part_of, tiles
 from graphneurons.health.weights import check_present, prepared
 
 AT_ONCE = 1 << 18
@@ -91,3 +92,21 @@ def _spread(numbers: list[Integers], tile: Tile) -> Integers:
         view[axis] = part.size
         total = total + part.reshape(view)
     return total
+
+
+def neuron_axis(use: WeightUse) -> int | None:
+    """The first axis of the stored tensor that numbers neurons."""
+    roles = ({factor.role for factor in axis.factors} for axis in use.axes)
+    return next((at for at, found in enumerate(roles) if "neuron" in found), None)
+
+
+def by_neuron(use: WeightUse, stored: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+    """The used part of a stored tensor as a matrix (neurons, synapses); None where its axes do not tell them apart."""
+    part = stored[tuple(slice(*bounds) for bounds in part_of(use))]
+    factors = [factor for axis in use.axes for factor in axis.factors]
+    known = all(factor.role in ("neuron", "shared", "synapse") for factor in factors)
+    if not known or prod(factor.size for factor in factors) != part.size or len(use.axes) != stored.ndim:
+        return None
+    order = sorted(range(len(factors)), key=lambda at: (factors[at].role == "synapse", at))
+    neurons = prod(factor.size for factor in factors if factor.role != "synapse")
+    return part.reshape([factor.size for factor in factors]).transpose(order).reshape(neurons, -1)
