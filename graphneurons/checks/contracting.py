@@ -11,7 +11,7 @@ from graphneurons.analysis import Analysis, Layer, Modulator, WeightUse
 from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.rules.site import Shape
 from graphneurons.checks.intervals import Bounds, Range
-from graphneurons.checks.weighing import Piece, Weighed, weighed
+from graphneurons.checks.weighing import Piece, Weighed, is_tap, weighed
 from graphneurons.graph import Op
 from graphneurons.health.fetching import Files
 from graphneurons.health.modulating import modulator_health
@@ -203,12 +203,8 @@ def _factors(layer: Layer) -> tuple[Factors, Factors]:
     factors = [factor for axis in layer.weights[0].axes for factor in axis.factors if factor.size > 1]
     shared = [factor.name for factor in factors if factor.role == "shared"]
     kept = [factor.name for factor in factors if factor.role in ("shared", "neuron")]
-    summed = [factor.name for factor in factors if factor.role == "synapse" and not _is_tap(factor.name)]
+    summed = [factor.name for factor in factors if factor.role == "synapse" and not is_tap(factor.name)]
     return tuple(kept), (*shared, *summed)
-
-
-def _is_tap(name: str) -> bool:
-    return name[:1] == "k" and name[1:].isdigit()
 
 
 def _plain(factors: Factors, step: Binding) -> Factors:

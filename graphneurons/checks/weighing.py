@@ -94,6 +94,11 @@ def _spread(numbers: list[Integers], tile: Tile) -> Integers:
     return total
 
 
+def is_tap(name: str) -> bool:
+    """Whether a synapse factor of this name is a kernel tap."""
+    return name[:1] == "k" and name[1:].isdigit()
+
+
 def neuron_axis(use: WeightUse) -> int | None:
     """The first axis of the stored tensor that numbers neurons."""
     roles = ({factor.role for factor in axis.factors} for axis in use.axes)
