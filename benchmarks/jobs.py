@@ -149,10 +149,11 @@ def scanned(kind: str, way: str) -> str:
     return f"{kind}: {way}"
 
 
+SCANNED, PLAIN = "graphneurons.scan, decoder blocks", "the same without duplicates"
 HEALTH = Job(
     "health",
     "Health scan of one file of weights, warm",
-    (),
+    (on_file(SCANNED, "scan", "single"), on_file(PLAIN, "scan_without_duplicates", "single")),
     (
         Target("wall of the process, float32, beside onnx.load + numpy", scanned("float32-rows", SCAN), "wall", 0.18,
                "ratio", scanned("float32-rows", NAIVE)),
@@ -164,6 +165,7 @@ HEALTH = Job(
                "over", scanned("float32-rows", NOTHING)),
         Target("wall of the process, float16, beside onnx.load + numpy", scanned("float16-rows", SCAN), "wall", 0.06,
                "ratio", scanned("float16-rows", NAIVE)),
+        Target("CPU with duplicates, beside without", SCANNED, "work_cpu", 1.1, "ratio", PLAIN),
     ),
     scripts=(
         Script(("--gigabytes", "1.8", "--kinds", "float32-rows,float32-columns", "--repeat", "5"),

@@ -71,7 +71,7 @@ def do(job: Job, session: Session) -> dict[str, Any]:
     samples, failures = interleaved(
         runs, repeat, lambda name, at: session.say(f"{job.name}: {name} ({at + 1} of {repeat})")
     )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": way.name,
             "peer": way.peer,
@@ -162,9 +162,10 @@ def scripted(script: Script, arguments: Sequence[str], session: Session) -> list
             return [{**row, "name": " ".join(arguments), "samples": [], "failure": _neutral(reason, session)}]
     rows = []
     for entry in told:
+        size = {"gigabytes": round(entry["gigabytes"], 2)}
         for key, found in entry.items():
             if isinstance(found, dict):
                 sample = {name: round(float(found[name]), 6) for name in METRICS if name in found}
                 name = scanned(entry["kind"], SCRIPT_WAYS.get(key, key))
-                rows.append({**row, "name": name, "samples": [sample], "failure": None})
+                rows.append({**row, **size, "name": name, "samples": [sample], "failure": None})
     return rows

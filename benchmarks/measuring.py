@@ -158,7 +158,7 @@ def forget(path: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """What it runs on."""
-    names = {}
+    names: dict[str, str] = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         key, _, value = line.partition(":")
         names.setdefault(key.strip(), value.strip())

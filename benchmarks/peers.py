@@ -101,8 +101,8 @@ def prepared(folder: Path, say: Callable[[str], None]) -> Environment:
     folder.mkdir(parents=True, exist_ok=True)
     python = folder / "venv" / "bin" / "python"
     stamp = folder / "venv" / "made-of"
-    digest = hashlib.sha256(sys.version.encode())
-    for file in (*PINS, *BASE, Path(__file__)):
+    digest = hashlib.sha256(f"{sys.version} {PEERS}".encode())
+    for file in (*PINS, *BASE):
         digest.update(file.read_bytes())
     if not stamp.exists() or stamp.read_text() != digest.hexdigest():
         say(f"making the environment in {folder}: some minutes")

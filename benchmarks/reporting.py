@@ -115,12 +115,13 @@ def rows_of(job: Record) -> list[tuple[str, ...]]:
 
 
 def _row(way: Record, found: Mapping[str, float], ours: Mapping[bool, Mapping[str, float]]) -> tuple[str, ...]:
+    name = f"{way['name']} ({way['gigabytes']:g} GB)" if "gigabytes" in way else way["name"]
     if way["failure"]:
-        return (way["name"], f"failed: {way['failure']}", *[""] * (len(COLUMNS) - 1))
+        return (name, f"failed: {way['failure']}", *[""] * (len(COLUMNS) - 1))
     mine = ours.get("work_cpu" in found)
     metric = "work_cpu" if "work_cpu" in found else "cpu"
     times = number(found[metric] / mine[metric]) if mine and mine[metric] else ""
-    return (way["name"], *(number(found[name]) if name in found else "" for name in SHOWN), times)
+    return (name, *(number(found[name]) if name in found else "" for name in SHOWN), times)
 
 
 def verdict(target: Record) -> tuple[str, str, str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -13,7 +14,19 @@ from onnx import TensorProto, helper
 
 OPSET, IR_VERSION = 17, 9
 FLOAT = TensorProto.FLOAT
-RANDOM = np.random.default_rng(20).normal(0, 0.02, 1 << 20).astype(np.float32)
+PIECE = 1 << 22
+
+
+class Random:
+    """Normal numbers of standard deviation 0.02, float32, in pieces: no two neurons are alike."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.default_rng(20)
+
+    def __call__(self, shape: tuple[int, ...]) -> Iterator[bytes]:
+        size = math.prod(shape)
+        for start in range(0, size, PIECE):
+            yield (self.generator.standard_normal(min(PIECE, size - start), np.float32) * np.float32(0.02)).tobytes()
 
 
 class Store(Protocol):
@@ -29,9 +42,10 @@ class Inside:
 
     def __init__(self) -> None:
         self.tensors: list[onnx.TensorProto] = []
+        self.random = Random()
 
     def __call__(self, name: str, *shape: int) -> str:
-        self.tensors.append(helper.make_tensor(name, FLOAT, shape, np.resize(RANDOM, shape).tobytes(), raw=True))
+        self.tensors.append(helper.make_tensor(name, FLOAT, shape, b"".join(self.random(shape)), raw=True))
         return name
 
 
@@ -41,25 +55,20 @@ class Beside:
     def __init__(self, path: Path, holes: bool) -> None:
         self.tensors: list[onnx.TensorProto] = []
         self.path, self.holes, self.offset = path, holes, 0
+        self.random = Random()
 
     def __call__(self, name: str, *shape: int) -> str:
         tensor = TensorProto(name=name, data_type=FLOAT, dims=shape, data_location=TensorProto.EXTERNAL)
-        length = int(np.prod(shape, dtype=np.int64)) * 4
+        length = math.prod(shape) * 4
         for key, value in (("location", self.path.name), ("offset", self.offset), ("length", length)):
             tensor.external_data.add(key=key, value=str(value))
         self.tensors.append(tensor)
         with open(self.path, "ab") as file:
-            for piece in () if self.holes else _pieces(length):
+            for piece in () if self.holes else self.random(shape):
                 file.write(piece)
             file.truncate(self.offset + length)
         self.offset += length
         return name
-
-
-def _pieces(length: int) -> Iterator[bytes]:
-    whole = RANDOM.tobytes()
-    for start in range(0, length, len(whole)):
-        yield whole[: length - start]
 
 
 class Nodes:
@@ -69,7 +78,7 @@ class Nodes:
         self.all: list[onnx.NodeProto] = []
         self.scope = scope
 
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         output = f"{self.scope}/{kind}_{len(self.all)}"
         self.all.append(helper.make_node(kind, inputs, [f"{output}_out"], name=output, **attributes))
         return f"{output}_out"

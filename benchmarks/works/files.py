@@ -47,6 +47,28 @@ def groups(path: str) -> Call:
     return lambda: graphneurons.analyze(path).groups
 
 
+def scan(path: str) -> Call:
+    """Statistics of every neuron, and the duplicates among them."""
+    import graphneurons
+
+    return lambda: graphneurons.scan(graphneurons.analyze(path))
+
+
+def scan_without_duplicates(path: str) -> Call:
+    from unittest.mock import patch
+
+    from graphneurons.health import duplicates
+
+    call, found = scan(path), duplicates.Found(())
+
+    def patched() -> Any:
+        with patch("graphneurons.health.scanning.duplicates_of", lambda *_: found):
+            return call()
+
+    return patched
+
+
 WORKS: dict[str, Callable[[str], Call]] = {
-    work.__name__: work for work in (onnx_load, onnx_infer, onnx_check, onnx_ir_load, analyze, groups)
+    work.__name__: work
+    for work in (onnx_load, onnx_infer, onnx_check, onnx_ir_load, analyze, groups, scan, scan_without_duplicates)
 }
