@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.drifting import OF_LAYERS, Changed, Drift
-from graphneurons.checks.locking import Lock, LockedLayer, Port, ports
+from graphneurons.checks.locking import UNTOLD, Lock, LockedLayer, Port, ports
 from graphneurons.checks.numbers import first_few, listed, some
 from graphneurons.comparing.fingerprints import Item
 from graphneurons.errors import printable
@@ -72,8 +72,8 @@ def resized(subject: Subject, limits: Limits) -> Iterator[Found]:
 def changed(subject: Subject, limits: Limits) -> Iterator[Found]:
     """A layer that plays another part, has another activation or reads something else.
 
-    Compares the activation, the part played (query, key, ...), whether it is tied, the layers it reads, and which of
-    their neurons feed which synapse.
+    Compares the activation, the part played (query, key, ...) where it can be told of both, whether it is tied, the
+    layers it reads, and which of their neurons feed which synapse.
 
     Why: With the same counts the model computes something else.
     Example: ReLU became GELU; query and key were swapped; channels are shuffled between two layers.
@@ -89,10 +89,10 @@ def changed(subject: Subject, limits: Limits) -> Iterator[Found]:
             f"{what} was {was or 'none'}, is {now_is or 'none'}"
             for what, was, now_is in (
                 ("activation", before.activation, now.activation),
-                ("role", before.role, now.role),
+                ("role", before.role or now.role, now.role or before.role),
                 ("tied to", drift.names.get(before.tied_to, before.tied_to), now.tied_to),
             )
-            if was != now_is
+            if was != now_is and UNTOLD not in (was, now_is)
         ]
         reads, read = _reads(before, drift.names), _reads(now, {})
         if not _reads_alike(before, now, labels, picked):
@@ -182,6 +182,14 @@ def drifted(subject: Subject, limits: Limits) -> Iterator[Found]:
     for change in drift.changed:
         if change.now[0].kind in OF_LAYERS and change.exceeds(limits["most"]):
             yield _change(change, drift)
+
+
+    for one, other in drift.moved:
+        if other.kind == "weight":
+            yield Found(
+                f"its weights are exchanged: what {printable(one.name)} held is at another place", other.holder,
+                other.name, evidence={"what": "exchanged"},
+            )  # fmt: skip
 
 
 def _change(change: Changed, drift: Drift) -> Found:
@@ -290,6 +298,12 @@ def parameters(subject: Subject, limits: Limits) -> Iterator[Found]:
                 f"{change.now[0].kind}: {found.message}", found.layer, found.weight, None, found.neurons, found.evidence
             )
     layers = {layer.id for layer in drift.now.layers}
+    for one, other in drift.moved:
+        if other.kind != "weight":
+            yield Found(
+                f"{other.kind}: it is the one {printable(one.of)} had", other.of, other.name,
+                evidence={"held_by": one.of},
+            )  # fmt: skip
     for items, what in ((drift.gone, "gone"), (drift.new, "new")):
         for item in items:
             if item.kind in _NOTABLE:

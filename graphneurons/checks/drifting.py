@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -56,7 +56,8 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """``unmatched``: modulators, tables and unlabelled weights only the one or only the other has."""
+    """``gone``, ``new``: modulators, tables and unlabelled weights only the one or only the other has. ``moved``:
+    matrices that hold what they held, but serve another layer, or exchanged places in theirs."""
 
     before: Lock
     now: Lock
@@ -64,6 +65,7 @@ class Drift:
     changed: tuple[Changed, ...]
     gone: tuple[Item, ...]
     new: tuple[Item, ...]
+    moved: tuple[tuple[Item, Item], ...]
 
     @property
     def names(self) -> Mapping[str, str]:
@@ -100,9 +102,10 @@ def drift_of(analysis: Analysis, reference: Reference) -> Drift:
         changed = tuple(each for pair in pairs for each in compared.changed(pair))
     gone = list(_rest(before, {at for pair in pairs for at in pair.before}, now))
     new = list(_rest(now, {at for pair in pairs for at in pair.now}, before))
+    layers = tuple(_partners(before, now, pairs))
     return Drift(
-        before, now, tuple(_partners(before, now, pairs)), changed,
-        tuple(_picked(item, new) for item in gone), tuple(_picked(item, gone) for item in new),
+        before, now, layers, changed, tuple(_picked(item, new) for item in gone),
+        tuple(_picked(item, gone) for item in new), tuple(_moved(before, now, pairs, layers)),
     )  # fmt: skip
 
 
@@ -110,6 +113,27 @@ def _matrix(item: Item) -> Matrix:
     if item.matrix is None:  # pragma: no cover - items of a model have one
         raise ValueError("a matrix of a lock cannot be read")
     return item.matrix
+
+
+def _moved(
+    before: Lock, now: Lock, pairs: Sequence[Pairing], layers: Sequence[Partners]
+) -> Iterator[tuple[Item, Item]]:
+    ones = [(before.items[p.before[0]], now.items[p.now[0]]) for p in pairs if len(p.before) == len(p.now) == 1]
+    left = {layer.id: at for at, partners in enumerate(layers) for layer in partners.before}
+    right = {layer.id: at for at, partners in enumerate(layers) for layer in partners.now}
+    held = Counter((item.fingerprint.shape, item.fingerprint.sketch[:1]) for item in before.items)
+    within: dict[tuple[str, str, object], list[tuple[Item, Item]]] = defaultdict(list)
+    for one, other in ones:
+        unique = held[one.fingerprint.shape, one.fingerprint.sketch[:1]] == 1
+        if one.kind in ("bias", "normalisation") and one.of in left and other.of in right and unique:
+            if left[one.of] != right[other.of]:
+                yield one, other
+        elif one.kind == "weight" and unique:
+            within[one.holder, other.holder, one.fingerprint.shape].append((one, other))
+    for found in within.values():
+        places = [one.position for one, _ in sorted(found, key=lambda pair: pair[1].position)]
+        if places != sorted(places):
+            yield from found
 
 
 def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:

@@ -17,11 +17,20 @@ from graphneurons.comparing.fingerprints import Fingerprint, Item, items_of
 from graphneurons.comparing.pairing import without_matrix
 from graphneurons.comparing.sketches import PROJECTIONS
 from graphneurons.errors import UsageError, printable
+from graphneurons.graph import ModelGraph
 from graphneurons.wiring.records import Source
 
 VERSION = 2
 _SUM = frozenset(("junction",))
 _MOST_SUMMANDS = 8
+UNTOLD = "?"
+"""In place of an activation, where it cannot be told whether there is one."""
+_MOST_FOLLOWED = 24
+_BENDING = frozenset({"sigmoid", "erf", "tanh", "softplus", "where", "greater", "exp", "relu", "clip", "silu", "gelu"})
+_PASSING = frozenset({
+    "reshape", "transpose", "split", "slice", "squeeze", "unsqueeze", "flatten", "cast", "identity", "add", "mul",
+    "div", "splittosequence", "sequenceat", "view", "permute", "chunk", "getitem", "t",
+})  # fmt: skip
 _WRITING = "`graphneurons lock MODEL -o LOCK`"
 
 
@@ -36,8 +45,9 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class LockedLayer:
-    """What is kept of a layer but its weights. ``reads``: sources of its synapses, by name. ``wires``: a digest of
-    which of their neurons feed which synapse."""
+    """What is kept of a layer but its weights. ``reads``: sources of its synapses, by name (of a sum, what is
+    added). ``wires``: a digest of which of their neurons feed which synapse. ``activation``: ``?`` where it cannot be
+    told."""
 
     id: str
     kind: str
@@ -106,6 +116,21 @@ def lock(analysis: Analysis) -> Lock:
     )
 
 
+def _untold(layer: Layer, graph: ModelGraph) -> str:
+    """`UNTOLD` if a part of an activation that an exporter may have written out follows a layer, through nothing but
+    layout and arithmetic; ``""`` where the layer surely has none."""
+    waiting, seen = [layer.op.output], set[str]()
+    while waiting and len(seen) < _MOST_FOLLOWED:
+        for op in graph.consumers.get(waiting.pop(), ()):
+            kind = op.type.partition(".")[0].lower()
+            if kind in _BENDING:
+                return UNTOLD
+            if kind in _PASSING and op.name not in seen:
+                seen.add(op.name)
+                waiting.extend(name for name in op.outputs if name)
+    return ""
+
+
 def ports(analysis: Analysis) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
     """Inputs and outputs of a model."""
     graph = analysis.graph
@@ -124,7 +149,8 @@ def _port(name: str, value: Any) -> Port:
 def _locked(layer: Layer, analysis: Analysis, summands: Mapping[str, frozenset[str]]) -> LockedLayer:
     reads = {name for source in _sources(layer, analysis) for name in summands[source.name]}
     return LockedLayer(
-        layer.id, layer.kind, layer.neurons, layer.synapses_per_neuron, layer.activation or "", layer.role or "",
+        layer.id, layer.kind, layer.neurons, layer.synapses_per_neuron,
+        layer.activation or _untold(layer, analysis.graph), layer.role or "",
         "+".join(dict.fromkeys(use.weight.dtype for use in layer.weights)), layer.tied_to or "",
         tuple(sorted(reads)), _wires(layer, analysis),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer, Modulator, WeightUse
-from graphneurons.graph import ModelGraph, Op
+from graphneurons.graph import ModelGraph, Op, WeightRef
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
 
@@ -21,6 +21,7 @@ _NORMALISING = frozenset({
 })  # fmt: skip
 _SUMS = frozenset({"Add", "add"})
 _EPSILON = 1e-5
+_MOST_STEPS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +69,7 @@ def _fold(layer: Layer, analysis: Analysis, by_op: Mapping[str, list[Modulator]]
         return None
     vectors: list[Vector] = []
     for at, otherwise in ((1, 1.0), (2, 0.0), (3, None), (4, None)):
-        ref = graph.weights.get(op.inputs[at])
+        ref = _stored(graph, op.inputs[at])
         if ref is None and otherwise is not None and not op.inputs[at]:
             vectors.append(np.full(size, otherwise))
             continue
@@ -92,6 +93,17 @@ def _fold(layer: Layer, analysis: Analysis, by_op: Mapping[str, list[Modulator]]
     return Folded(scale, bias, told, names[0].dtype if names else "float32", names[0].name if names else op.inputs[1])
 
 
+def _stored(graph: ModelGraph, name: str) -> WeightRef | None:
+    """The stored tensor a value is, handed on as it is or not."""
+    for _ in range(_MOST_STEPS):
+        ref = graph.weights.get(name)
+        op = graph.producer.get(name)
+        if ref is not None or op is None or op.type != "Identity":
+            return ref
+        name = op.inputs[0]
+    return None
+
+
 def _reader(analysis: Analysis, value: str) -> Op | None:
     """The only op that reads a value which is no output of the model."""
     readers = analysis.graph.consumers.get(value, ())
@@ -101,17 +113,44 @@ def _reader(analysis: Analysis, value: str) -> Op | None:
 def gain_of(use: WeightUse, graph: ModelGraph) -> tuple[Vector, str] | None:
     """Gains of a weight normalisation (the stored rows are divided by their norms and multiplied with these), and what
     they are called; None where ``use`` goes through none, or one that is not along its neurons."""
-    for op in graph.consumers.get(use.weight.name, ()):
-        if op.type not in _WEIGHT_NORMALISING or op.inputs[0] != use.weight.name or len(op.inputs) < 2:
-            continue
-        ref, along = graph.weights.get(op.inputs[1]), op.attributes.get("dim", 0)
-        if ref is None or not is_readable(ref.dtype) or along != 0 or not use.axes or use.part is not None:
-            return None
-        roles = [axis.role for axis in use.axes]
-        if roles[0] not in ("neuron", "shared") or any(role != "synapse" for role in roles[1:]):
-            return None
-        if ref.elements == use.axes[0].size:
+    name = use.weight.name
+    roles = [axis.role for axis in use.axes]
+    if use.part is not None or not roles or roles[0] not in ("neuron", "shared") or {*roles[1:]} - {"synapse"}:
+        return None
+    for op in graph.consumers.get(name, ()):
+        found = None
+        if op.type in _WEIGHT_NORMALISING and op.inputs[0] == name and op.attributes.get("dim", 0) == 0:
+            found = op.inputs[1]
+        elif op.type == "ReduceL2" and _is_per_row(op, use, graph):
+            found = _multiplied(op.output, name, graph)
+        ref = None if found is None else graph.weights.get(found)
+        if ref is not None and is_readable(ref.dtype) and ref.elements == ref.shape[0] == use.axes[0].size:
             return read(ref).astype(np.float64).reshape(-1), ref.name
+    return None
+
+
+def _is_per_row(op: Op, use: WeightUse, graph: ModelGraph) -> bool:
+    """Whether a norm is taken of every neuron, and of nothing less."""
+    shape = tuple([use.axes[0].size] + [1] * (len(use.axes) - 1))
+    declared = graph.declared.get(op.output)
+    along = op.attributes.get("axes")
+    if declared is not None and declared.shape is not None:
+        return declared.shape == shape
+    return op.attributes.get("keepdims", 1) == 1 and along == tuple(range(1, len(use.axes)))
+
+
+def _multiplied(norm: str, weight: str, graph: ModelGraph) -> str | None:
+    """What is g in ``weight / norm * g`` or ``weight * (g / norm)``."""
+    for op in graph.consumers.get(norm, ()):
+        if op.type != "Div" or op.inputs[1] != norm:
+            continue
+        for reader in graph.consumers.get(op.output, ()):
+            if reader.type == "Mul":
+                other = next((each for each in reader.inputs if each != op.output), None)
+                if op.inputs[0] == weight:
+                    return other
+                if other == weight:
+                    return op.inputs[0]
     return None
 
 

@@ -8,7 +8,7 @@ other modulators are matrices of one synapse, without copies along a batch; look
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -86,7 +86,7 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
     told = {each for fold in normalised.values() for each in fold.modulators}
     gains = {gain[1] for layer in analysis.layers for use in layer.weights if (gain := gain_of(use, analysis.graph))}
     for layer in analysis.layers:
-        for position, use in enumerate(layer.weights):
+        for position, use in _in_order(layer.weights):
             yield from _of_use(layer, position, use, ops[layer.op.name], analysis, normalised.get(layer.id))
     for lookup in analysis.lookups:
         for position, use in enumerate(lookup.weights):
@@ -99,6 +99,20 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
             if (modulator.id, position) not in told and use.weight.name not in gains:
                 yield from _vectors(modulator.id, modulator.kind, modulator.of or "", use, ops[modulator.op.name])
     yield from _unlabelled(analysis, ops)
+
+
+def _in_order(uses: Sequence[WeightUse]) -> list[tuple[int, WeightUse]]:
+    """Weights with their places, parts of one stored tensor in the order in which they lie there: gates are put
+    together in several orders."""
+    slots: dict[str, list[int]] = {}
+    for at, use in enumerate(uses):
+        slots.setdefault(use.weight.name, []).append(at)
+    order = {
+        slot: at
+        for places in slots.values()
+        for slot, at in zip(places, sorted(places, key=lambda each: uses[each].part or ()), strict=True)
+    }
+    return [(order[slot], uses[order[slot]]) for slot in range(len(uses))]
 
 
 def _of_use(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
@@ -42,6 +42,7 @@ def paired(
     come first. ``rows`` and ``fingerprint`` serve to compare parts of packed matrices."""
     search = _Search(before, now)
     if by_name:
+        search.take(search.same(aligned=True))
         search.take(search.named())
     search.take(search.same())
     search.take(search.parts(rows, fingerprint))
@@ -50,6 +51,7 @@ def paired(
         search.take(search.named())
     search.take(search.alike())
     search.take(search.in_place())
+    search.take(search.copies())
     return sorted(search.found, key=lambda pair: (pair.now, pair.before))
 
 
@@ -70,27 +72,40 @@ class _Search:
         self.right = [at for at in self.right if at not in gone]
 
     def named(self) -> Iterator[Pairing]:
-        """The same place of a holder, or the same stored name, of the same kind and shape."""
+        """The same place of a holder that has as many matrices of these shapes, or the same stored name."""
+        now = _outlines(self.now)
+        alike = {name for name, shapes in _outlines(self.before).items() if now.get(name) == shapes}
+        parts = {
+            name for items in (self.before, self.now)
+            for (_, name), count in Counter((item.holder, item.name) for item in items if _class(item)).items()
+            if count > 1
+        }  # fmt: skip
         for mark in (_place, _stored):
             waiting: dict[object, list[int]] = defaultdict(list)
             for at in self.left:
-                waiting[mark(self.before[at])].append(at)
-            taken: list[int] = []
-            for at in list(self.right):
+                item = self.before[at]
+                if not _class(item) or (item.holder in alike if mark is _place else item.name not in parts):
+                    waiting[mark(item)].append(at)
+            taken: set[int] = set()
+            for at in self.right:
                 same = waiting.get(mark(self.now[at]))
                 if same:
                     first = same.pop(0)
-                    taken.append(at)
+                    taken.add(at)
                     self.left.remove(first)
                     yield self._pair(first, at)
-            self.right = [at for at in self.right if at not in set(taken)]
+            self.right = [at for at in self.right if at not in taken]
 
-    def same(self) -> Iterator[Pairing]:
+    def same(self, aligned: bool = False) -> Iterator[Pairing]:
         """Matrices that hold the same numbers. Those that several hold go by name, then in order; a recurrent layer
-        and the copies of it that an unrolled loop uses are all partners."""
+        and the copies of it that an unrolled loop uses are all partners. ``aligned``: modulators alone, and those of
+        layers only with the same one."""
         groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
         for at, others in self._close().items():
-            if others:
+            item = self.before[at]
+            if aligned:
+                others = [o for o in others if item.kind == "elementwise" or item.of == self.now[o].of]
+            if others and (not aligned or item.kind not in ("weight", "table", "stored")):
                 groups[tuple(others)].append(at)
         taken: set[int] = set()
         for others_alike, befores in sorted(groups.items()):
@@ -144,8 +159,7 @@ class _Search:
         return found
 
     def _is_same(self, at: int, other: int) -> bool:
-        a, b = self.before[at].fingerprint, self.now[other].fingerprint
-        return distance(a, b) <= tolerance(a, b)
+        return _is_close(self.before[at], self.now[other])
 
     def parts(self, rows: Rows, fingerprint: Sketch) -> Iterator[Pairing]:
         """Packed matrices and the parts of them the other model has: query, key and value."""
@@ -240,6 +254,17 @@ class _Search:
             for step in range(block.size):
                 yield self._pair(left[block.a + step], right[block.b + step])
 
+    def copies(self) -> Iterator[Pairing]:
+        """What an unrolled loop uses again, of a recurrent layer whose weights were found changed."""
+        firsts = [pair for pair in self.found if len(pair.before) == len(pair.now) == 1]
+        for pair in firsts:
+            a, b = self.before[pair.before[0]], self.now[pair.now[0]]
+            if a.recurrent == b.recurrent:
+                continue
+            rest, items, like = (self.right, self.now, b) if a.recurrent else (self.left, self.before, a)
+            for at in [each for each in rest if items[each].name == like.name and _is_close(items[each], like)]:
+                yield self._pair(pair.before[0], at) if a.recurrent else self._pair(at, pair.now[0])
+
     def _pair(self, at: int, other: int) -> Pairing:
         return Pairing((at,), (other,), distance(self.before[at].fingerprint, self.now[other].fingerprint))
 
@@ -263,6 +288,10 @@ def _runs(free: Sequence[int], items: Sequence[Item], whole: Item) -> Iterator[t
                 break
 
 
+def _is_close(one: Item, other: Item) -> bool:
+    return distance(one.fingerprint, other.fingerprint) <= tolerance(one.fingerprint, other.fingerprint)
+
+
 def _is_nothing(item: Item) -> bool:
     """Zeros added, which exporters write or leave out."""
     return item.kind in ("bias", "elementwise") and is_zero(item.fingerprint)
@@ -271,6 +300,15 @@ def _is_nothing(item: Item) -> bool:
 def _class(item: Item) -> str:
     """Weights are compared with weights, tables with tables, everything else with everything else."""
     return item.kind if item.kind in ("weight", "table") else ""
+
+
+def _outlines(items: Sequence[Item]) -> dict[str, list[object]]:
+    """Holders of weights with their shapes, in order."""
+    found: dict[str, list[object]] = defaultdict(list)
+    for item in items:
+        if _class(item):
+            found[item.holder].append(item.fingerprint.shape)
+    return found
 
 
 def _place(item: Item) -> object:
