@@ -67,6 +67,14 @@ def matched(data: Mapping[str, Array], inputs: Sequence[Value], needed: Sequence
     given = {name: np.asarray(array) for name, array in data.items()}
     if len(given) == 1 and len(names) == 1:
         given = {names[0]: next(iter(given.values()))}
+    elif ONLY in given and len(needed) == 1:
+        given[needed[0]] = given.pop(ONLY)
+    elif ONLY in given:
+        raise UsageError(
+            f"an array without a name, but the layer depends on {len(needed)} inputs: {', '.join(needed)}; "
+            "give a mapping, or an .npz with their names",
+            file=path,
+        )
     for name in given:
         if name not in names:
             near = get_close_matches(name, names, 3, 0.4) or names[:4]
