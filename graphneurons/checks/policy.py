@@ -14,6 +14,7 @@ from typing import Any, cast
 from graphneurons.checks.base import SEVERITIES, Severity
 from graphneurons.checks.hints import near
 from graphneurons.checks.registry import check_of, checked_prefix
+from graphneurons.checks.signatures import signature
 from graphneurons.errors import UsageError
 
 BUDGETS = ("neurons", "synapses", "parameters", "file-size")
@@ -27,8 +28,9 @@ class Policy:
     ``select`` and ``ignore`` are prefixes of codes; the longer prefix wins, and ``ignore`` where both are as long.
     ``severity``: prefix -> severity. ``per_layer_ignores``: glob of layer ids or weight names -> prefixes.
     ``thresholds``: code -> name -> number. ``budgets``: upper limits, by the names in `BUDGETS` (bytes for
-    ``file-size``). ``alignment``, ``tensor_parallel``, ``sparsity`` (N, M) and ``inputs``, ``outputs`` (names that must
-    be there) are None where nothing is asked. ``ranges``: input name -> smallest and largest value it can have.
+    ``file-size``). ``alignment``, ``tensor_parallel``, ``sparsity`` (N, M) and ``inputs``, ``outputs`` (what must be
+    there, see `graphneurons.checks.signatures`) are None where nothing is asked. ``ranges``: input name -> smallest and
+    largest value it can have.
     """
 
     select: tuple[str, ...] = ("GN",)
@@ -145,6 +147,13 @@ def _texts(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
         raise UsageError("is not a list of strings", where=key)
     return tuple(value)
+
+
+def _signatures(value: Any, key: str) -> tuple[str, ...]:
+    texts = _texts(value, key)
+    for text in texts:
+        signature(text, key)
+    return texts
 
 
 def _prefixes(value: Any, key: str) -> tuple[str, ...]:
@@ -266,8 +275,8 @@ _KEYS: dict[str, Callable[[Any, str], dict[str, Any]]] = {
     "thresholds": _thresholds,
     "budgets": _budgets,
     "hardware": _hardware,
-    "inputs": lambda value, key: {"inputs": _texts(value, key)},
-    "outputs": lambda value, key: {"outputs": _texts(value, key)},
+    "inputs": lambda value, key: {"inputs": _signatures(value, key)},
+    "outputs": lambda value, key: {"outputs": _signatures(value, key)},
     "input-ranges": _ranges,
     "fail-on": lambda value, key: {"fail_on": parse_severity(value, key)},
 }

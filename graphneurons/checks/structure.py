@@ -9,9 +9,10 @@ from graphneurons.axes.resolving import Unknown
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.copies import copied_weights
 from graphneurons.checks.coupled import unequal
-from graphneurons.checks.hints import near
+from graphneurons.checks.declared import is_dynamic
+from graphneurons.checks.signatures import mismatches, signature
 from graphneurons.errors import printable
-from graphneurons.graph import ModelGraph, Op
+from graphneurons.graph import ModelGraph, Op, Value
 from graphneurons.load.reading import read
 from graphneurons.naming import unique_ids
 
@@ -234,39 +235,51 @@ def _is_size(reason: str) -> bool:
 
 @check("GN108", "missing-input", "error")
 def inputs(subject: Subject, limits: Limits) -> Iterator[Found]:
-    """An input that the policy asks for is missing or renamed, or there is another one.
+    """An input that the policy asks for is missing, renamed or of another kind, or there is another one.
 
-    Compares the names of the model's inputs with the list `inputs` of the policy. Without a list nothing is asked.
+    Compares the names of the model's inputs with the list `inputs` of the policy, and their types and shapes where an
+    entry tells them: `"pixels: float32[batch, 3, 224, 224]"`. `?` is any size, a name is a size that the model has to
+    leave open. Where the model leaves a size open, every number is fine. Without a list nothing is asked.
 
-    Why: Whoever calls the model feeds its inputs by name.
-    Example: `inputs = ["input_ids", "attention_mask"]`, and the export called the second `mask`.
-    Fix: Export with `input_names=[...]`, or bring the policy up to date.
+    Why: Whoever calls the model feeds its inputs by name, and in their type and shape.
+    Example: `inputs = ["input_ids: int64[batch, seq]", "attention_mask"]`, and the export called the second `mask`, or
+    fixed the batch to 1.
+    Fix: Export with `input_names=[...]` and `dynamic_axes` or `dynamic_shapes`, or bring the policy up to date.
     """
-    if subject.policy.inputs is not None:
-        yield from _names("input", subject.policy.inputs, [value.name for value in subject.analysis.graph.inputs])
+    wanted = subject.policy.inputs
+    if wanted is not None:
+        asked = [signature(text, "inputs") for text in wanted]
+        yield from map(Found, mismatches("input", asked, subject.analysis.graph.inputs))
 
 
 @check("GN109", "missing-output", "error")
 def outputs(subject: Subject, limits: Limits) -> Iterator[Found]:
-    """An output that the policy asks for is missing or renamed, or there is another one.
+    """An output that the policy asks for is missing, renamed or of another kind, or there is another one.
 
-    Compares the names of the model's outputs with the list `outputs` of the policy. Without a list nothing is asked.
+    Compares the names of the model's outputs with the list `outputs` of the policy, and their types and shapes where an
+    entry tells them, as `missing-input` does. Where the file declares no shape, the computed one counts, if the model
+    has no dynamic dimensions. Without a list nothing is asked.
 
     Why: Whoever calls the model reads its outputs by name.
-    Example: `outputs = ["logits"]`, and the export called it `onnx::Gemm_412`.
+    Example: `outputs = ["logits: float32[batch, 1000]"]`, and the export called it `onnx::Gemm_412`.
     Fix: Export with `output_names=[...]`, or bring the policy up to date.
     """
-    if subject.policy.outputs is not None:
-        yield from _names("output", subject.policy.outputs, list(subject.analysis.graph.outputs))
+    wanted = subject.policy.outputs
+    if wanted is not None:
+        asked = [signature(text, "outputs") for text in wanted]
+        yield from map(Found, mismatches("output", asked, _outputs(subject.analysis)))
 
 
-def _names(kind: str, wanted: tuple[str, ...], there: list[str]) -> Iterator[Found]:
-    for name in wanted:
-        if name not in there:
-            yield Found(f"the {kind} {name!r} is missing; {near(name, there) if there else 'there is none'}")
-    for name in there:
-        if name not in wanted:
-            yield Found(f"the {kind} {printable(name)!r} is none of those the policy lists")
+def _outputs(analysis: Analysis) -> list[Value]:
+    """The outputs with what is known of them."""
+    graph, resolution = analysis.graph, analysis.resolution
+    fixed = resolution.shapes if resolution is not None and not is_dynamic(graph) else {}
+    given = {value.name: value for value in graph.inputs}
+    found = []
+    for name in graph.outputs:
+        value = given.get(name) or graph.declared.get(name) or Value(name, "", None)
+        found.append(value if value.shape is not None else Value(name, value.dtype, fixed.get(name)))
+    return found
 
 
 def _s(word: str, count: int) -> str:
