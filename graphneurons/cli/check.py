@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -233,11 +232,17 @@ def _reports(tasks: Sequence[Task], processes: int) -> Iterator[ModelReport]:
     if processes <= 1:
         yield from map(check_one, tasks)
         return
-    from multiprocessing import get_context
+    from graphneurons.cli.parallel import in_parallel
 
-    # Forked copies of a process with threads can hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(check_one, tasks)
+    yield from in_parallel(check_one, tasks, processes, _lost)
+
+
+def _lost(task: Task) -> ModelReport:
+    from graphneurons.checks.base import ModelReport
+    from graphneurons.errors import printable
+
+    name = printable(task.path, 1000)
+    return ModelReport(task.path, error=f"{name}: the process that checked it died (out of memory?); try --jobs 1")
 
 
 def check_one(task: Task) -> ModelReport:
