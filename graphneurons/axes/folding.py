@@ -10,18 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from graphneurons.axes.layouts import LAYOUTS, PAYLOADS
 from graphneurons.axes.planes import Plane, TooLargeError
 from graphneurons.axes.rules.site import NoRule, Site
+from graphneurons.axes.values import LARGEST_VALUE, Array
 from graphneurons.errors import GraphNeuronsError
 from graphneurons.graph import WeightRef
-
-Array = npt.NDArray[Any]
-
-LARGEST_VALUE = 1 << 20
-"""Elements a folded tensor may have."""
 
 LARGEST_FILLED = 1 << 14
 """Elements a ConstantOfShape may have to be folded: larger ones are weights, not shapes."""

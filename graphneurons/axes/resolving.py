@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy.typing as npt
 
 from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding, bound
 from graphneurons.axes.dimensions import Dimensions, concrete_inputs, declared_shape
-from graphneurons.axes.folding import LARGEST_VALUE, fold
+from graphneurons.axes.folding import fold
 from graphneurons.axes.layouts import LAYOUTS, PAYLOADS, broadcast_shapes
 from graphneurons.axes.notation import Pattern, Rule, parse
 from graphneurons.axes.rules.site import NoRule, RuleText, Shape, Site
 from graphneurons.axes.rules.tables import RULES, TRACED
 from graphneurons.axes.shaping import made_shapes
+from graphneurons.axes.values import Array, Operands, Values
 from graphneurons.axes.windows import resized_shape, window_shape
-from graphneurons.errors import DataError, RuleError
-from graphneurons.graph import CONTROL, ModelGraph, Op, WeightRef
+from graphneurons.errors import RuleError
+from graphneurons.graph import CONTROL, ModelGraph, Op
 
-Array = npt.NDArray[Any]
-
-LARGEST_FLOAT_VALUE = 16
-"""Elements a stored floating-point tensor may have to be read as a number (a scale, a factor of Resize)."""
+MOST_COMPARED = 64
+"""Elements of a known value up to which ops are found alike by its numbers, not by its name."""
 
 FOLD_BUDGET = 1 << 24
 """Elements that are folded in one model, all together."""
 
 _BROADCASTING = frozenset({"sum", "product", "select"})
 _WINDOWED = frozenset({"conv", "conv_transpose", "pool"})
-_READABLE = frozenset({"int64", "int32", "bool"})
 CHOOSING = frozenset({"Where", "where"})
 """Ops whose operand 0 says, place by place, which of the others counts."""
 
@@ -70,12 +65,16 @@ class Resolution:
 
     graph: ModelGraph
     shapes: Mapping[str, Shape]
-    values: Mapping[str, Array]
+    values: Values
     constants: frozenset[str] | set[str]
     steps: Mapping[str, Step]
 
     def site(self, op: Op) -> Site:
-        return _site(op, self.graph, self.shapes, self.values.get, self.constants)
+        return _site(op, self.graph, self.shapes, self.values, self.constants)
+
+
+Settled = tuple[Step, Sequence[Shape | None]]
+"""What an op does, and the shapes of its outputs, as far as that tells them."""
 
 
 @dataclass
@@ -83,30 +82,11 @@ class _Walk:
     graph: ModelGraph
     known: Dimensions
     shapes: dict[str, Shape]
-    values: dict[str, Array] = field(default_factory=dict)
+    values: Values
     constants: set[str] = field(default_factory=set)
-    unreadable: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
+    alike: dict[Hashable, tuple[tuple[int, ...], dict[Hashable, Settled]]] = field(default_factory=dict)
     folded: int = 0
-
-    def value(self, name: str) -> Array | None:
-        """The array of a small value known ahead, read from the file when it is first needed."""
-        found = self.values.get(name)
-        if found is None and name in self.graph.weights and name not in self.unreadable:
-            ref = self.graph.weights[name]
-            if not is_readable(ref):
-                return None
-            from graphneurons.load.reading import read
-
-            try:
-                found = self.values[name] = read(ref, limit=LARGEST_VALUE)
-            except DataError:
-                self.unreadable.add(name)
-        return found
-
-
-def is_readable(ref: WeightRef) -> bool:
-    """Whether a stored tensor is small enough, and of a kind, to be read as numbers that steer the graph."""
-    return ref.elements <= (LARGEST_VALUE if ref.dtype in _READABLE else LARGEST_FLOAT_VALUE)
 
 
 def resolve(
@@ -123,7 +103,7 @@ def resolve(
         for name, shape in (*inputs.items(), *stored.items())
         if shape is not None and len(shape) <= planes.MOST_AXES
     }
-    walk = _Walk(graph, known, shapes_known)
+    walk = _Walk(graph, known, shapes_known, Values(graph.weights))
     walk.constants.update(graph.weights)
     steps: dict[str, Step] = {}
     for op in graph.ops:
@@ -139,7 +119,7 @@ def _settle(walk: _Walk, op: Op) -> Step:
     step: Step
     made: Sequence[Shape | None] = ()
     try:
-        step, made = _step(walk, op)
+        step, made = _settled(walk, op)
     except (NoRule, RuleError, planes.TooLargeError) as error:
         step = Unknown(str(error), has_rule=True)
     if constant or op.type in _SHAPE_READERS:
@@ -161,36 +141,82 @@ _SHAPE_READERS = frozenset({"Shape", "Size"})
 def _is_constant(walk: _Walk, op: Op) -> bool:
     if op.domain == CONTROL and op.type != "Merge":
         return False
-    present = [name for name in op.inputs if name]
-    if not present:
+    if not any(op.inputs):
         return op.type in _RANDOM
-    return all(name in walk.constants or name in walk.values for name in present)
+    constants = walk.constants
+    others = [name for name in op.inputs if name not in constants]
+    return walk.computed.issuperset(filter(None, others)) if others else True
 
 
-def _step(walk: _Walk, op: Op) -> tuple[Step, Sequence[Shape | None]]:
+def _settled(walk: _Walk, op: Op) -> Settled:
+    """What ``op`` does, worked out once for all ops that are alike in all it depends on."""
+    if "" in op.outputs:
+        return _step(walk, op, Operands(op.inputs, walk.values))
+    like = _likeness(walk, op)
+    asked, found = walk.alike.get(like, ((), {}))
+    numbers = _numbers(walk, op, asked)
+    settled = found.get(numbers)
+    if settled is None:
+        operands = Operands(op.inputs, walk.values)
+        settled = _step(walk, op, operands)
+        if operands.asked.issubset(asked):
+            found[numbers] = settled
+        else:
+            asked = tuple(sorted(operands.asked.union(asked)))
+            found = {_numbers(walk, op, asked): settled}
+        walk.alike[like] = asked, found
+    return settled
+
+
+def _likeness(walk: _Walk, op: Op) -> Hashable:
+    """All of an op and its operands that a rule may look at, but for the numbers in them."""
+    shapes, constants, stored = walk.shapes, walk.constants, walk.graph.weights
+    given = [
+        (ref.shape, ref.dtype)
+        if (ref := stored.get(name)) is not None
+        else (shapes.get(name), name in constants)
+        if name
+        else None
+        for name in op.inputs
+    ]
+    return (op.type, op.domain, op.version, id(op.attributes), len(op.outputs), *given)
+
+
+def _numbers(walk: _Walk, op: Op, asked: Sequence[int]) -> Hashable:
+    """The numbers in the operands ``asked`` for, told apart by what they are, or, where they are many, by name."""
+    told: list[Hashable] = []
+    for index in asked:
+        name = op.inputs[index]
+        array = walk.values.get(name) if name else None
+        if array is None or array.size > MOST_COMPARED:
+            told.append(None if array is None else name)
+        else:
+            told.append((array.dtype.str, array.shape, array.tobytes()))
+    return tuple(told)
+
+
+def _step(walk: _Walk, op: Op, operands: Operands) -> Settled:
     entry = RULES.get((op.domain, op.type)) if op.domain != CONTROL else RULES[op.domain, op.type]
     if entry is None:
         return Unknown(_no_rule(op)), ()
     site = None
     text: RuleText = entry
     if not isinstance(text, str):
-        site = _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
+        site = _site(op, walk.graph, walk.shapes, operands, walk.constants)
         text = text(site)
     if text == "shape" or text.startswith("stop"):
-        made = made_shapes(site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants))
+        made = made_shapes(site or _site(op, walk.graph, walk.shapes, operands, walk.constants))
         return FEATURELESS if text == "shape" else Unknown(f"{op.qualified}: {text.partition(':')[2].strip()}"), made
     if not any(op.inputs):
         raise NoRule("it has no operands")
     if text == "layout":
-        site = site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
+        site = site or _site(op, walk.graph, walk.shapes, operands, walk.constants)
         return LAYOUT, _moved_shapes(site)
-    if op.type in CHOOSING and op.inputs[0] in walk.constants:
-        walk.value(op.inputs[0])
     rule = parse(text)
     simple = _elementwise_shape(rule, op, walk.shapes)
     if simple is not None:
         return rule, simple
-    site = site or _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
+    site = site or _site(op, walk.graph, walk.shapes, operands, walk.constants)
     if any(site.has(index) for index in range(len(rule.operands), len(op.inputs))):
         raise NoRule(f"it has {len(op.inputs)} operands, where rule `{rule}` knows {len(rule.operands)}")
     binding = bound(text, site.shapes)
@@ -237,7 +263,7 @@ def _site(
     op: Op,
     graph: ModelGraph,
     shapes: Mapping[str, Shape],
-    value: Callable[[str], Array | None],
+    values: Values | Operands,
     constants: Collection[str],
 ) -> Site:
     names = op.inputs
@@ -245,7 +271,7 @@ def _site(
     return Site(
         op,
         tuple([shapes.get(name) if name else None for name in names]),
-        tuple([value(name) if name else None for name in names]),
+        values if isinstance(values, Operands) else Operands(names, values),
         tuple([name in constants for name in names]),
         tuple(["" if ref is None else ref.dtype for ref in stored]),
     )
@@ -279,24 +305,25 @@ def _fold(walk: _Walk, op: Op, step: Step) -> Sequence[Shape | None] | None:
     """Computes a small op ahead, keeping its outputs in ``walk.values``; the shapes of the outputs."""
     if op.type in _SHAPE_READERS and not op.domain:
         results = _shape_of(walk, op)
-    elif walk.folded > FOLD_BUDGET or not op.inputs or walk.value(op.inputs[0]) is None:
+    elif walk.folded > FOLD_BUDGET or not op.inputs or walk.values.get(op.inputs[0]) is None:
         return None
     else:
-        site = _site(op, walk.graph, walk.shapes, walk.value, walk.constants)
-        results = fold(site, site.values)
+        site = _site(op, walk.graph, walk.shapes, walk.values, walk.constants)
+        results = fold(site, list(site.values))
     if results is None:
         shape = _filled_shape(walk, op)
         return None if shape is None else (shape,)
     for name, result in zip(op.outputs, results, strict=False):
         if name:
-            walk.values[name] = result
+            walk.values.set(name, result)
+            walk.computed.add(name)
             walk.folded += result.size
     return [result.shape for result in results]
 
 
 def _filled_shape(walk: _Walk, op: Op) -> Shape | None:
     """The shape of a ConstantOfShape too large to be folded."""
-    wanted = walk.value(op.inputs[0]) if op.type == "ConstantOfShape" and not op.domain and op.inputs else None
+    wanted = walk.values.get(op.inputs[0]) if op.type == "ConstantOfShape" and not op.domain and op.inputs else None
     if wanted is None or wanted.dtype.kind not in "iu":
         return None
     shape = tuple(int(size) for size in wanted.reshape(-1).tolist())

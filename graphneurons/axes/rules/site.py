@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ class Site:
 
     op: Op
     shapes: tuple[Shape | None, ...]
-    values: tuple[npt.NDArray[Any] | None, ...]
+    values: Sequence[npt.NDArray[Any] | None]
     constant: tuple[bool, ...]
     dtypes: tuple[str, ...] = ()
 
