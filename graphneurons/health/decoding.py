@@ -34,7 +34,7 @@ _CAST = {
 _WIDE = frozenset({"float64", "int32", "uint32", "int64", "uint64"})
 _TINY = {"float16": 2.0**-14, "bfloat16": 2.0**-126, "float64": 2.0**-1022, "float8e8m0": 0.0}
 _HALF_SCALE = np.float32(2.0**112)
-_HALF_LIMIT = np.float32(65536)
+_HALF_INFINITY = 0x7C00
 
 
 def is_readable(dtype: str) -> bool:
@@ -80,15 +80,17 @@ def decoder(dtype: str) -> Decoder:
 
 
 def _half(stored: Octets, into: Numbers) -> None:
-    # A cast costs seven times as much. Shifted, exponent and mantissa mean 2**-112 times the number, subnormals too;
-    # infinities and NaN come out as 65536 and more, and those tiles are cast.
+    # A cast costs seven times as much. Shifted, exponent and mantissa mean 2**-112 times the number, subnormals too.
+    # Infinities and NaN, whose exponent is largest, would come out as 65536 and more: those tiles are cast.
+    signed = stored.view("<i2")
+    if signed.size and (signed.max() >= _HALF_INFINITY or signed.view("<u2").max() >= 0x8000 | _HALF_INFINITY):
+        np.copyto(into, stored.view("<f2"))
+        return
     wide = into.view(np.int32)
-    np.copyto(wide, stored.view("<i2"))
+    np.copyto(wide, signed)
     np.left_shift(wide, 13, out=wide)
     np.bitwise_and(wide, np.int32(-0x70002000), out=wide)
     np.multiply(into, _HALF_SCALE, out=into)
-    if into.size and (into.max() >= _HALF_LIMIT or into.min() <= -_HALF_LIMIT):
-        np.copyto(into, stored.view("<f2"))
 
 
 def _brain(stored: Octets, into: Numbers) -> None:

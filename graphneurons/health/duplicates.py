@@ -84,16 +84,18 @@ def _clusters(sums: Sequence[Entries], live: Integers) -> list[Integers]:
     sizes = np.abs(low), np.abs(high)
     largest = np.maximum(*sizes)
     keys = (np.abs(added("key")) / norm, np.minimum(*sizes) / largest, largest / norm, np.abs(added("total")) / norm)
-    ids = np.zeros(live.size, np.int64)
+    # Places in ``live`` and the cluster of each, ascending; whoever is alone in its cluster is left out.
+    places, ids = np.arange(live.size), np.zeros(live.size, np.int64)
     for key in (*keys, keys[0]):
-        order = np.lexsort((key, ids))
-        fresh = (np.diff(key[order]) > TOLERANCE) | (np.diff(ids[order]) != 0)
-        ids[order] = np.concatenate(([0], np.cumsum(fresh)))
-        if int(ids.max()) == live.size - 1:
+        values = key[places]
+        order = np.lexsort((values, ids))
+        places, values, ids = places[order], values[order], ids[order]
+        fresh = np.concatenate(([True], (np.diff(values) > TOLERANCE) | (np.diff(ids) != 0), [True]))
+        shared = ~(fresh[:-1] & fresh[1:])
+        places, ids = places[shared], np.cumsum(fresh[:-1])[shared]
+        if not places.size:
             return []
-    order = np.argsort(ids, kind="stable")
-    borders = np.flatnonzero(np.diff(ids[order])) + 1
-    return [live[run] for run in np.split(order, borders) if run.size > 1]
+    return [np.sort(live[run]) for run in np.split(places, np.flatnonzero(np.diff(ids)) + 1)]
 
 
 Agreed = tuple[Integers, npt.NDArray[np.float64]]

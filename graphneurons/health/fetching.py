@@ -163,6 +163,7 @@ class Flat:
         self._files = files
         self.number_type = np.dtype(number_type(self._stored.dtype))
         self._is_direct = self._stored.dtype in ("float32", "float64")
+        self._integer = {"int8": np.int8, "uint8": np.uint8}.get(self._stored.dtype)
         cut = [axis for axis, piece in enumerate(part) if piece != (0, ref.shape[axis])]
         inner = cut[-1] if cut else 0
         steps = [prod(ref.shape[axis + 1 :]) for axis in range(len(part))]
@@ -185,6 +186,19 @@ class Flat:
             self._piece(self._base + self._at(run) + begin, count, into[done : done + count])
             done += count
         return into
+
+    def octets(self, start: int, stop: int) -> npt.NDArray[Any] | None:
+        """Integers ``[start, stop)`` as they are stored, where that is a byte each and in one run; valid until the
+        thread asks again."""
+        first = start // self._run
+        if self._integer is None or (first != (stop - 1) // self._run and self._outer):
+            return None
+        begin = self._base + self._at(first) + start - first * self._run
+        return self._stored.bytes(begin, begin + stop - start).view(self._integer)
+
+    def holds(self, value: int) -> bool:
+        """Whether `octets` may be such that ``value`` is of their type."""
+        return self._integer is not None and bool(np.iinfo(self._integer).min <= value <= np.iinfo(self._integer).max)
 
     def _at(self, run: int) -> int:
         """How far from the first run lies run number ``run``."""

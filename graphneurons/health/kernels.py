@@ -1,15 +1,15 @@
 """Statistics of one tile along its two inner axes, at close to the speed of memory.
 
 Products with vectors sum fastest (BLAS), comparisons are counted as packed bits along rows and as bytes down columns,
-and one minimum of the squares tells whether there is any zero or subnormal to look for at all. What is not finite, or
-too small to be squared, is done again in float64.
+and one minimum of the squares tells whether there is any zero or subnormal to look for at all. Integers of a byte are
+compared as they are stored, at a quarter of the bytes. Where float32 does not hold the squares, all is done in float64.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,14 +22,13 @@ Array = npt.NDArray[Any]
 Buffer = Callable[[str, int], npt.NDArray[np.uint8]]
 """Gives bytes of scratch memory by name."""
 
-# Sums of squares below this may have lost squares that are too small for the type.
-_FLOOR = {4: 1e-25, 8: 1e-280}
+# Sums of squares below this may have lost squares that are too small for float32.
+_FLOOR = 1e-25
 _LEAST_PACKED = 24
 _COUNTS_BITS = hasattr(np, "bitwise_count")
 
 
-@dataclass(frozen=True, slots=True)
-class Sums:
+class Sums(NamedTuple):
     """Of one tile, per (outer, upper) or per (outer, lower) position. ``key``: the product with a random vector. None
     stands for zeros."""
 
@@ -45,71 +44,175 @@ class Sums:
     inf: Array | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Weighing:
+class Weighing(NamedTuple):
     """Random factors along upper and lower; their product is every element's."""
 
     upper: Numbers
     lower: Numbers
 
 
+class Steps(NamedTuple):
+    """What the numbers of a tile are made of, where these are whole: ``stored``, of the tile's shape, less ``zero``."""
+
+    stored: Array
+    zero: int
+
+
+class Measuring(NamedTuple):
+    """What to measure. Neurons lie along one of the two inner axes and the other is summed, and so do channels.
+
+    ``tiny``: the smallest normal number of the stored type. ``buffer`` is the thread's.
+    """
+
+    neurons: Side
+    channels: Side
+    tiny: float
+    buffer: Buffer
+
+
 def measure(
-    x: Numbers, neurons: Side, channels: Side, tiny: float, weighing: Weighing, buffer: Buffer
+    x: Numbers, how: Measuring, weighing: Weighing, steps: Steps | None = None, scale: Numbers | None = None
 ) -> tuple[Sums, Sums]:
-    """(of neurons, of channels): ``x`` is (outer, upper, lower); neurons lie along one of the two inner axes and the
-    other is summed, and so do channels. ``tiny``: the smallest normal number of the stored type."""
-    with np.errstate(all="ignore"):
-        squares = buffer("squares", x.nbytes).view(x.dtype).reshape(x.shape)
-        np.multiply(x, x, out=squares)
-        square = _summed(squares, neurons)
-        least = squares.min() if x.dtype.itemsize != 4 else squares.view(np.uint32).min().view(np.float32)
-        if not np.isfinite(square).all():
-            return _exact(x, neurons, channels, tiny, weighing)
-        other = _summed(squares, channels)
-        low, high = x.min(axis=_axis(neurons)), x.max(axis=_axis(neurons))
-        floor = _FLOOR[x.dtype.itemsize]
-        mask = buffer("mask", x.size).view(np.bool_).reshape(x.shape)
-        zeros: tuple[Array | None, Array | None] = (None, None)
-        small = None
-        if least <= x.dtype.type(tiny) * x.dtype.type(tiny):
-            zeros, small = _small(x, neurons, channels, tiny, squares, mask)
-        if _is_lost(square, zeros[0], floor, x, neurons) or _is_lost(other, zeros[1], floor, x, channels):
-            return _exact(x, neurons, channels, tiny, weighing)
-        np.greater(x, 0, out=mask)
-        along, across = _counted(mask, neurons, channels)
-        mine = Sums(
-            square, along, zeros[0], None, low, high, _summed(x, neurons), _weighed(x, neurons, weighing), small
-        )
-        return mine, Sums(other, across, zeros[1])
+    """(of neurons, of channels) of a tile ``x`` (outer, upper, lower); floating point errors are to be ignored.
+
+    ``scale``: what is to be multiplied to the numbers of each neuron, positive, along the inner axis that neurons lie
+    along; the sums are those of the products.
+    """
+    neurons, channels = how.neurons, how.channels
+    squares = how.buffer("squares", x.nbytes).view(x.dtype).reshape(x.shape)
+    np.multiply(x, x, out=squares)
+    square = _summed(squares, neurons)
+    if not np.maximum.reduce(square, axis=None, initial=0) < np.inf:
+        if not np.isfinite(x).all():
+            return _broken(x, how, weighing)
+        if x.dtype.itemsize == 4:
+            return _wide(x, how, weighing)
+    weights = None if scale is None else scale * scale
+    other = square
+    if channels != neurons:
+        other = _summed(squares, channels) if weights is None else _product(squares, weights, channels)
+    mask = how.buffer("mask", x.size).view(np.bool_).reshape(x.shape)
+    zero: Array | None = None
+    gone: Array | None = None
+    small: Array | None = None
+    bits = squares.view(_BITS[x.dtype.itemsize])
+    least = int(np.minimum.reduce(bits, axis=None, initial=np.iinfo(bits.dtype).max))
+    if least < _least_clean(x.dtype.itemsize, how.tiny):
+        if not least:
+            _compare(np.equal, x, steps, mask)
+            zero, gone = _counted(mask, neurons, channels)
+        if how.tiny:
+            small = _small(x, how, squares, mask, zero)
+        if (
+            x.dtype.itemsize == 4
+            and steps is None
+            and scale is None
+            and (_is_lost(square, zero, x, neurons) or _is_lost(other, gone, x, channels))
+        ):
+            return _wide(x, how, weighing)
+    low, high = _bounds(x, neurons, steps)
+    _compare(np.greater, x, steps, mask)
+    positive, across = _counted(mask, neurons, channels)
+    total, key = _summed(x, neurons), _weighed(x, neurons, weighing)
+    if scale is not None and weights is not None:
+        low, high, total, key = low * scale, high * scale, total * scale, key * scale
+        square = square * weights
+        other = square if channels == neurons else other
+    mine = Sums(square, positive, zero, None, low, high, total, key, small)
+    return mine, Sums(other, across, gone)
 
 
-def _small(
-    x: Numbers, neurons: Side, channels: Side, tiny: float, squares: Numbers, mask: Mask
-) -> tuple[tuple[Array, Array], Array | None]:
-    """Zeros along both sides, and subnormals per neuron."""
-    np.equal(x, 0, out=mask)
-    zeros = _counted(mask, neurons, channels)
-    if not tiny:
-        return zeros, None
-    bound = x.dtype.type(tiny) * x.dtype.type(tiny)
+_BITS = {4: np.uint32, 8: np.uint64}
+
+
+@lru_cache(maxsize=64)
+def _least_clean(size: int, tiny: float) -> int:
+    """Bits of the least square that is neither of a zero nor of a subnormal, nor rounded as a subnormal itself."""
+    kind = np.dtype(f"f{size}")
+    found = max(float(np.finfo(kind).tiny), float(kind.type(tiny) * kind.type(tiny)))
+    return int(np.asarray(found, kind).view(_BITS[size]))
+
+
+def _compare(operation: np.ufunc, x: Numbers, steps: Steps | None, mask: Mask) -> None:
+    """``operation`` of every number and zero."""
+    if steps is None:
+        operation(x, x.dtype.type(0), out=mask)
+    else:
+        operation(steps.stored, steps.stored.dtype.type(steps.zero), out=mask)
+
+
+def _bounds(x: Numbers, neurons: Side, steps: Steps | None) -> tuple[Array, Array]:
+    """Least and largest number of every neuron."""
+    of, axis = x if steps is None else steps.stored, _axis(neurons)
+    low: Array = np.minimum.reduce(of, axis=axis)
+    high: Array = np.maximum.reduce(of, axis=axis)
+    if steps is None:
+        return low, high
+    zero = x.dtype.type(steps.zero)
+    return low.astype(x.dtype) - zero, high.astype(x.dtype) - zero
+
+
+def _small(x: Numbers, how: Measuring, squares: Numbers, mask: Mask, zero: Array | None) -> Array | None:
+    """Subnormals per neuron; ``squares`` is lost."""
+    tiny = x.dtype.type(how.tiny)
+    bound = tiny * tiny
     if bound:
         # Of types so narrow that the squares of subnormals are exact.
         np.less(squares, bound, out=mask)
     else:
         np.equal(squares, 0, out=mask)
-        if np.count_nonzero(mask) == int(zeros[0].sum()):
-            return zeros, None
-        np.less(np.abs(x, out=squares), x.dtype.type(tiny), out=mask)
-    small = _counts(mask, neurons) - zeros[0]
-    return zeros, small if small.any() else None
+        if np.count_nonzero(mask) == (0 if zero is None else int(zero.sum())):
+            return None
+        np.less(np.abs(x, out=squares), tiny, out=mask)
+    small = _counts(mask, how.neurons)
+    if zero is not None:
+        small = small - zero
+    return small if small.any() else None
 
 
-def _is_lost(square: Array, zeros: Array | None, floor: float, x: Numbers, side: Side) -> bool:
+def _is_lost(square: Array, zeros: Array | None, x: Numbers, side: Side) -> bool:
     """Whether some sum of squares is so small that squares were lost, though not all elements are zero."""
-    low = square < floor
+    low = square < _FLOOR
     if not low.any():
         return False
     return bool((low & ((0 if zeros is None else zeros) < x.shape[_axis(side)])).any())
+
+
+def _wide(x: Numbers, how: Measuring, weighing: Weighing) -> tuple[Sums, Sums]:
+    """The same in float64, which holds the square of every float32."""
+    wide = how.buffer("wide", x.size * 8).view(np.float64).reshape(x.shape)
+    np.copyto(wide, x)
+    return measure(wide, how, weighing)
+
+
+def _broken(x: Numbers, how: Measuring, weighing: Weighing) -> tuple[Sums, Sums]:
+    """The same over what is finite; NaN and infinities are counted."""
+    neurons, channels = how.neurons, how.channels
+    clean = how.buffer("clean", x.nbytes).view(x.dtype).reshape(x.shape)
+    gone = how.buffer("gone", x.size).view(np.bool_).reshape(x.shape)
+    mask = how.buffer("odd", x.size).view(np.bool_).reshape(x.shape)
+    np.logical_not(np.isfinite(x, out=gone), out=gone)
+    np.copyto(clean, x)
+    low, high = (
+        bound.reduce(_filled(clean, limit, gone), axis=_axis(neurons))
+        for bound, limit in ((np.minimum, np.inf), (np.maximum, -np.inf))
+    )
+    mine, theirs = measure(_filled(clean, 0, gone), how, weighing)
+    lost = _counted(gone, neurons, channels)
+    nan = _counted(np.isnan(x, out=mask), neurons, channels)
+    infinite = _counted(np.equal(x, np.inf, out=mask), neurons, channels)
+    mine = mine._replace(
+        positive=mine.positive + infinite[0], nan=nan[0], inf=lost[0] - nan[0], low=low, high=high,
+        zero=None if mine.zero is None else mine.zero - lost[0],
+    )  # fmt: skip
+    return mine, theirs._replace(
+        positive=theirs.positive + infinite[1], nan=nan[1], zero=None if theirs.zero is None else theirs.zero - lost[1]
+    )
+
+
+def _filled(x: Numbers, value: float, where: Mask) -> Numbers:
+    np.copyto(x, value, where=where)
+    return x
 
 
 def _axis(side: Side) -> int:
@@ -117,8 +220,15 @@ def _axis(side: Side) -> int:
     return 2 if side == "upper" else 1
 
 
+@lru_cache(maxsize=32)
+def _ones(size: int, kind: np.dtype[Any]) -> Numbers:
+    found: Numbers = np.ones(size, kind)
+    found.flags.writeable = False
+    return found
+
+
 def _summed(x: Numbers, side: Side) -> Array:
-    return _product(x, np.ones(x.shape[_axis(side)], x.dtype), side)
+    return _product(x, _ones(x.shape[_axis(side)], x.dtype), side)
 
 
 def _product(x: Numbers, vector: Numbers, side: Side) -> Array:
@@ -132,7 +242,8 @@ def _product(x: Numbers, vector: Numbers, side: Side) -> Array:
 def _weighed(x: Numbers, side: Side, weighing: Weighing) -> Array:
     upper, lower = weighing.upper.astype(x.dtype, copy=False), weighing.lower.astype(x.dtype, copy=False)
     along, across = (lower, upper) if side == "upper" else (upper, lower)
-    found: Array = _product(x, along, side) * across
+    found: Array = _product(x, along, side)
+    found *= across
     return found
 
 
@@ -145,46 +256,35 @@ def _counts(mask: Mask, side: Side) -> Array:
     """How many are True along the axis that ``side`` leaves."""
     outer, upper, lower = mask.shape
     if side == "upper":
-        if lower < _LEAST_PACKED or not _COUNTS_BITS:
+        if lower < _LEAST_PACKED:
             few: Array = np.count_nonzero(mask, axis=2)
             return few
+        if not _COUNTS_BITS:
+            return _counts_of_words(mask)
         packed: Array
         if lower % 64 == 0:
             packed = np.packbits(mask.reshape(-1)).view(np.uint64).reshape(outer, upper, -1)
         else:
             packed = np.packbits(mask, axis=2)
-        many: Array = np.bitwise_count(packed).sum(axis=2, dtype=np.int64)
+        many: Array = np.add.reduce(np.bitwise_count(packed), axis=2, dtype=np.int64)
         return many
-    found = np.zeros((outer, lower), np.int64)
     octets = mask.view(np.uint8)
+    if upper < 256:
+        # So few rows that a byte holds the count.
+        down: Array = np.add.reduce(octets, axis=1, dtype=np.uint8)
+        return down
+    found = np.zeros((outer, lower), np.int64)
     for start in range(0, upper, 255):
-        # No more than 255 rows at once, so that a byte holds the count.
         found += np.add.reduce(octets[:, start : start + 255], axis=1, dtype=np.uint8)
     return found
 
 
-def _exact(x: Numbers, neurons: Side, channels: Side, tiny: float, weighing: Weighing) -> tuple[Sums, Sums]:
-    """The same in float64, over what is finite; NaN and infinities are counted."""
-    wide = x.astype(np.float64)
-    finite = np.isfinite(wide)
-    nan, inf = np.isnan(wide), np.isinf(wide)
-    positive, zero = wide > 0, wide == 0
-    small = (np.abs(wide) < tiny) & ~zero
-    clean = np.where(finite, wide, 0)
-    squares = clean * clean
-    axis = _axis(neurons)
-    mine = Sums(
-        _summed(squares, neurons),
-        _counts(positive, neurons),
-        _counts(zero, neurons),
-        _counts(nan, neurons),
-        np.where(finite, wide, np.inf).min(axis=axis),
-        np.where(finite, wide, -np.inf).max(axis=axis),
-        _summed(clean, neurons),
-        _weighed(clean, neurons, weighing),
-        _counts(small, neurons),
-        _counts(inf, neurons),
-    )
-    return mine, Sums(
-        _summed(squares, channels), _counts(positive, channels), _counts(zero, channels), _counts(nan, channels)
-    )
+def _counts_of_words(mask: Mask) -> Array:
+    """Per row, for a numpy that does not count bits: eight bytes are added at once, no more than 255 times."""
+    whole = mask.shape[2] // 8 * 8
+    found: Array = np.count_nonzero(mask[:, :, whole:], axis=2)
+    words = np.ascontiguousarray(mask[:, :, :whole]).view(np.uint64)
+    for start in range(0, words.shape[2], 255):
+        octets = np.add.reduce(words[:, :, start : start + 255], axis=2)[..., None].view(np.uint8)
+        found = found + np.add.reduce(octets, axis=2, dtype=np.int64)
+    return found

@@ -72,6 +72,10 @@ class Numbering:
     def elements(self) -> int:
         return self.outer.size * self.upper.size * self.lower.size
 
+    def at(self, tile: Tile) -> int:
+        """Where the first element of a tile lies in the part."""
+        return (tile.outer[0] * self.upper.size + tile.upper[0]) * self.lower.size + tile.lower[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from graphneurons.analysis import WeightUse
 from graphneurons.graph import ModelGraph, Op, WeightRef
 from graphneurons.health.decoding import Numbers, is_readable
-from graphneurons.health.numbering import Integers, Numbering, Run, Tile, UnnumberedError, part_of
+from graphneurons.health.numbering import Integers, Numbering, Run, Side, Tile, UnnumberedError, part_of
 from graphneurons.load.reading import read
 
 MOST_SCALES = 1 << 22
@@ -147,8 +147,16 @@ class Restorer:
 
     def restore(self, x: Numbers, tile: Tile) -> None:
         """``x`` (outer, upper, lower), in place."""
-        self._zero.apply(np.subtract, x, tile)
+        self.shift(x, tile)
         self._scale.apply(np.multiply, x, tile)
+
+    def shift(self, x: Numbers, tile: Tile) -> None:
+        """Subtracts zero points, in place."""
+        self._zero.apply(np.subtract, x, tile)
+
+    def scale_along(self, side: Side) -> Numbers | None:
+        """The scale of every position of an inner run, if it changes along that alone."""
+        return self._scale.along(side)
 
 
 class _Spread:
@@ -176,6 +184,16 @@ class _Spread:
         still = [axis for axis in range(values.ndim) if not any(varies[axis] for varies in places)]
         self._at[0] = self._at[0] + sum(starts[axis] // blocks[axis] * steps[axis] for axis in still)
         self._block = _repeats(self._at[2])
+
+    def along(self, side: Side) -> Numbers | None:
+        if not self._values.size:
+            return None
+        inner = self._at[1 if side == "upper" else 2]
+        rest = [at for at in self._at if at is not inner]
+        if any((at != at[0]).any() for at in rest):
+            return None
+        found: Numbers = self._values[inner + sum(at[0] for at in rest)]
+        return found
 
     def apply(self, operation: np.ufunc, x: Numbers, tile: Tile) -> None:
         if not self._values.size:

@@ -13,11 +13,12 @@ from graphneurons.errors import DataError
 from graphneurons.graph import Absent, External, Filled, ModelGraph, Op, Sparse
 from graphneurons.health.decoding import Numbers, is_readable, rounding, smallest_normal
 from graphneurons.health.fetching import MOST_VARINTS, Files, Flat
+from graphneurons.health.kernels import Steps
 from graphneurons.health.nbits import Blocks
 from graphneurons.health.numbering import Digit, Numbering, Tile, UnnumberedError, digits_of, numbered, part_of, rows
-from graphneurons.health.quantizing import Restorer, quantization_of
+from graphneurons.health.quantizing import Quantization, Restorer, quantization_of
 from graphneurons.health.statistics import Units
-from graphneurons.health.summing import Chunk, Summing
+from graphneurons.health.summing import Chunk, Summing, Values
 from graphneurons.load.dtypes import BITS
 from graphneurons.load.reading import file_of
 
@@ -30,8 +31,9 @@ _PACKED = frozenset({*PACKED, "QMoE"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weight:
-    """``bits``: how many bits of precision a stored number has; ``rounding``: how far a number
-    may be off, relative to it, and still be called a multiple."""
+    """``bits``: how many bits of precision a stored number has; ``rounding``: how far a number may be off, relative to
+    it, and still be called a multiple; ``after``: of integers that may be summed before they are scaled, the zero point
+    of all (None: not one) and the scale along the inner axis of neurons (None: no scale)."""
 
     use: WeightUse
     summing: Summing
@@ -41,6 +43,7 @@ class Weight:
     bits: int
     rounding: float
     files: Files
+    after: tuple[int | None, Numbers | None] | None = None
 
     @property
     def numbering(self) -> Numbering:
@@ -48,13 +51,33 @@ class Weight:
 
     def read(self, tile: Tile) -> Numbers:
         """The numbers of a tile, as they are meant; valid until the thread reads again."""
-        upper, lower = self.numbering.upper.size, self.numbering.lower.size
-        start = (tile.outer[0] * upper + tile.upper[0]) * lower + tile.lower[0]
+        start = self.numbering.at(tile)
         found = self.source.numbers(start, start + prod(tile.shape)).reshape(tile.shape)
         if self.restorer is not None:
             with np.errstate(all="ignore"):
                 self.restorer.restore(found, tile)
         return found
+
+    def values(self, tile: Tile) -> Values:
+        """As `read`; integers whose scales go with the neurons are left to be scaled when they are summed."""
+        if self.after is None or self.restorer is None or not isinstance(self.source, Flat):
+            return self.read(tile), None, None
+        start, size = self.numbering.at(tile), prod(tile.shape)
+        zero, scale = self.after
+        stored = None if zero is None else self.source.octets(start, start + size)
+        steps = None
+        if stored is not None and zero is not None:
+            steps = Steps(stored.reshape(tile.shape), zero)
+            x = self.files.buffer("numbers", 4 * size).view(np.float32).reshape(tile.shape)
+            np.copyto(x, steps.stored)
+            if zero:
+                x -= np.float32(zero)
+        else:
+            x = self.source.numbers(start, start + size).reshape(tile.shape)
+            self.restorer.shift(x, tile)
+        if scale is not None:
+            scale = scale[slice(*(tile.upper if self.numbering.upper_neurons else tile.lower))]
+        return x, steps, scale
 
     def pieces(self) -> list[tuple[int, int]]:
         """Runs of rows of about 32 MB each, whatever the number of threads: results depend on them, by a rounding."""
@@ -65,7 +88,7 @@ class Weight:
         return [(start, min(start + step, count)) for start in range(0, count, step)]
 
     def sum(self, start: int, stop: int) -> Chunk:
-        return self.summing.chunk(start, stop, self.read, self.files.buffer)
+        return self.summing.chunk(start, stop, self.values, self.files.buffer)
 
 
 def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, files: Files, *, table: bool) -> Weight:
@@ -95,7 +118,34 @@ def unpacked(use: WeightUse, op: Op, graph: ModelGraph, digits: list[Digit], see
     source = Flat(ref, part_of(use), files)
     bits = BITS[ref.dtype] - 1 if ref.is_integer else round(-np.log2(rounding(ref.dtype)))
     exact = 2.0**-50 if ref.dtype == "float64" else 2.0**-22
-    return Weight(use, summing, units, source, restorer, bits, exact, files)
+    after = None
+    if quantization is not None and restorer is not None and ref.is_integer:
+        after = _after(quantization, restorer, summing.numbering, source)
+    return Weight(use, summing, units, source, restorer, bits, exact, files, after)
+
+
+_SIZES = 2.0**-60, 2.0**60
+"""Scales within which no number or square is too small or too large for float32."""
+
+
+def _after(
+    quantization: Quantization, restorer: Restorer, numbering: Numbering, source: Flat
+) -> tuple[int | None, Numbers | None] | None:
+    """How integers are scaled after they were summed (see `Weight`); None where they cannot be."""
+    if not numbering.elements:
+        return None
+    zeros = np.zeros(1, np.float32) if quantization.zero is None else quantization.zero
+    if source.number_type != np.float32 or not np.array_equal(zeros, np.rint(zeros)) or np.abs(zeros).max() > 1 << 16:
+        return None
+    scale = None
+    if quantization.scale is not None:
+        if not ((quantization.scale >= _SIZES[0]) & (quantization.scale <= _SIZES[1])).all():
+            return None
+        scale = restorer.scale_along("upper" if numbering.upper_neurons else "lower")
+        if scale is None:
+            return None
+    zero = int(zeros.reshape(-1)[0])
+    return zero if zeros.size == 1 and source.holds(zero) else None, scale
 
 
 def _summing(digits: list[Digit], rank: int, tiny: float, seed: int) -> Summing:
