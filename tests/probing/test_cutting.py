@@ -97,7 +97,7 @@ def test_functions_and_captured_names(tmp_path: Path) -> None:
     got = activations(path, inside.id, {"x": X})
     np.testing.assert_allclose(got.values, X @ W["a"] * [1, 2, 3, 4], rtol=1e-5)
     branch = next(layer for layer in analysis.layers if layer.weights[0].weight.name == "b")
-    with pytest.raises(DataError, match="cannot be cut in a loop or a branch.*choose a layer outside"):
+    with pytest.raises(DataError, match=r"cannot be cut in a loop or a branch.*choose a layer outside"):
         activations(path, branch.id, {"x": X, "t": np.ones(6, bool)})
 
 
@@ -183,7 +183,8 @@ LAYOUTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], Any]] = {
         lambda x, w: x @ w,
     ),
     "activation behind a transpose": (
-        "g (float[N, 3, 4] x) => (float[5, N, 3] y) { h = MatMul(x, w) t = Transpose<perm = [2, 0, 1]>(h) y = Relu(t) }",
+        """g (float[N, 3, 4] x) => (float[5, N, 3] y) {
+            h = MatMul(x, w) t = Transpose<perm = [2, 0, 1]>(h) y = Relu(t) }""",
         (4, 5),
         (3, 4),
         lambda x, w: np.maximum(x @ w, 0),
