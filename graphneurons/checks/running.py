@@ -9,21 +9,31 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Union
 
 from graphneurons.analysis import Analysis
-from graphneurons.checks.base import SEVERITIES, Check, CheckReport, Finding, Found, ModelReport, Subject
+from graphneurons.checks.base import (
+    SEVERITIES,
+    Check,
+    CheckReport,
+    Finding,
+    Found,
+    ModelReport,
+    Subject,
+    at_least,
+)
 from graphneurons.checks.policy import Policy, policy_from
 from graphneurons.checks.registry import checks
-from graphneurons.errors import UsageError
+from graphneurons.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from graphneurons.graph import ModelGraph
 
-Model = Union[str, "os.PathLike[str]", "ModelGraph", Analysis]
+Model = Union[str, "os.PathLike[str]", "ModelGraph", Analysis, Any]
 
 
 def run(subject: Subject) -> ModelReport:
     """What the selected checks find in one analyzed model, worst first.
 
-    Raises `DataError` where a check needs weights whose bytes cannot be read, and `UsageError` where none is selected.
+    Raises `DataError` where a check needs weights whose bytes cannot be read, and where nothing fails only because
+    nothing could be read of any weight; `UsageError` where no check is selected.
     """
     policy = subject.policy
     chosen = [check for check in checks().values() if policy.selects(check.code)]
@@ -34,6 +44,9 @@ def run(subject: Subject) -> ModelReport:
             "no rule is selected (GN5 needs something to compare with: --against)", file=subject.analysis.model.path
         )
     found = [finding for check in chosen for finding in _searched(check, subject)]
+    is_green = not any(at_least(finding.severity, policy.fail_on) for finding in found)
+    if is_green and any(check.reads_weights for check in chosen):
+        _check_that_something_was_read(subject)
     totals = subject.analysis.totals
     return ModelReport(
         subject.analysis.model.path,
@@ -41,6 +54,20 @@ def run(subject: Subject) -> ModelReport:
         tuple(check.code for check in chosen),
         totals.neurons,
         totals.synapses,
+    )
+
+
+def _check_that_something_was_read(subject: Subject) -> None:
+    analysis, health = subject.analysis, subject.health
+    if analysis.unlabelled and not analysis.totals.labelled_elements:
+        reason = f"none of its weights can be labelled: {analysis.unlabelled[0].reason}"
+    elif health.skipped and not health.lookups and not any(each.weights for each in health.layers):
+        reason = f"none of its weights can be read: {health.skipped[0].reason}"
+    else:
+        return
+    raise DataError(
+        f"{reason}; rules about weights have nothing to look at, --select GN1,GN6 asks for the others",
+        file=analysis.model.path,
     )
 
 
@@ -83,19 +110,41 @@ def check(
 ) -> CheckReport:
     """Checks one model before it is deployed.
 
+    ``model``: a path (``.onnx``, ``.pt2``), what `load`, `trace` or `analyze` made of one, or a model in memory that
+    needs no arguments to be traced: an ``ExportedProgram``, an ``ONNXProgram``, an ``onnx.ModelProto``.
+    An ``nn.Module`` is traced with arguments first: ``check(trace(module, x))``.
     ``policy``: a `Policy`, the path of a TOML file, a dictionary as that file would give, or None for the defaults (no
     file is looked for). ``against``: the path of a lock file, or another model, to tell drift. ``analyzing`` goes to
     `graphneurons.analyze`: ``shapes`` and ``dims``.
 
     Raises `LoadError`, `DataError` and `UsageError`, so that no model passes because nothing could be read of it.
     """
-    from graphneurons.analyzing import analyze
-
     chosen = policy_from(policy)
-    analysis = model if isinstance(model, Analysis) else analyze(model, **analyzing)
+    analysis = _analysis(model, analyzing)
     other = None
     if against is not None:
         from graphneurons.checks.locking import reference_of
 
         other = reference_of(against)
     return CheckReport((run(Subject(analysis, chosen, other)),), chosen.fail_on)
+
+
+def _analysis(model: Model, analyzing: Mapping[str, Any]) -> Analysis:
+    from graphneurons.analyzing import analyze
+    from graphneurons.graph import ModelGraph
+
+    if isinstance(model, Analysis):
+        if analyzing:
+            raise UsageError(f"{', '.join(analyzing)}: the model is analyzed already; give them to analyze()")
+        return model
+    if isinstance(model, str | os.PathLike | ModelGraph):
+        return analyze(model, **analyzing)
+    from graphneurons.tracing import trace
+
+    try:
+        graph = trace(model)
+    except UsageError as error:
+        if not callable(model):
+            raise
+        raise UsageError(f"{error.message}; trace it with its arguments: check(trace(module, x))") from None
+    return analyze(graph, **analyzing)
