@@ -221,7 +221,8 @@ def _change(change: Changed, drift: Drift) -> Found:
         evidence["how"] = change.how
     broken = sum(item.fingerprint.broken for item in change.now), sum(item.fingerprint.broken for item in change.before)
     if broken[0] != broken[1]:
-        message += f"; {broken[0]} of them are not finite ({broken[1]} were)"
+        message += f"; {broken[0]:,} {'weight is' if broken[0] == 1 else 'weights are'} not finite, {broken[1]:,} were"
+        evidence |= {"broken": broken[0], "were_broken": broken[1]}
     layer = now.holder if now.holder in layers else now.of if now.of in layers else None
     return Found(message, layer, now.name, None, neurons, evidence)
 

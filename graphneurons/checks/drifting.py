@@ -12,7 +12,7 @@ import numpy as np
 from graphneurons.analysis import Analysis
 from graphneurons.checks.locking import Lock, LockedLayer, Reference, lock
 from graphneurons.comparing.differences import Difference, difference
-from graphneurons.comparing.fingerprints import Fingerprint, Item, distance, fingerprint, is_zero, tolerance
+from graphneurons.comparing.fingerprints import Fingerprint, Item, fingerprint, is_same, is_zero, tolerance
 from graphneurons.comparing.matrices import Matrix, Reader
 from graphneurons.comparing.pairing import Pairing, paired
 from graphneurons.comparing.sketches import Floats, estimated, sketch_of
@@ -51,6 +51,8 @@ class Changed:
 
     def exceeds(self, share: float) -> bool:
         """Whether the whole, or a neuron, changed by more than ``share`` of its norm."""
+        if any(a.fingerprint.broken != b.fingerprint.broken for a, b in zip(self.before, self.now, strict=False)):
+            return True
         return not (max(self.relative, self.found.largest if self.found is not None else 0.0) <= share)
 
 
@@ -148,7 +150,7 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
         found = item.fingerprint
         if item.kind != "unlabelled" and is_zero(found):
             continue
-        if any(distance(found, each.fingerprint) <= tolerance(found, each.fingerprint) for each in theirs.items):
+        if any(is_same(found, each.fingerprint) for each in theirs.items):
             continue
         seen.add(mark)
         single = found.rows == 1 or found.rows > sizes.get(item.of, found.rows)
@@ -183,7 +185,7 @@ class _Comparison:
             return
         allowed = tolerance(one, two)
         if self.other is None:
-            if pair.relative > allowed:
+            if pair.relative > allowed or one.broken != two.broken:
                 yield Changed(tuple(befores), tuple(nows), pair.relative, None, self._how(befores, nows),
                               self._holds(befores, nows))  # fmt: skip
             return
@@ -203,7 +205,7 @@ class _Comparison:
         for item in self.before:
             was = item.fingerprint
             other = item.kind == nows[0].kind and was.norm and item.holder != befores[0].holder
-            if other and distance(was, current) <= tolerance(was, current):
+            if other and is_same(was, current):
                 return item.holder
         return ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Fingerprint:
         return self.rows, self.columns
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One matrix of a model, or of a lock (then there is no ``matrix``): see `Matrix` for the names. ``position``:
     among those of its holder."""
@@ -51,7 +51,7 @@ class Item:
     name: str
     of: str
     fingerprint: Fingerprint
-    matrix: Matrix | None = None
+    matrix: Matrix | None = field(default=None, compare=False, repr=False)
     recurrent: bool = False
 
 
@@ -103,12 +103,6 @@ def distance(before: Fingerprint, now: Fingerprint) -> float:
     Infinite where their shapes differ or one is not known."""
     if before.shape != now.shape or not before.is_known or not now.is_known:
         return float("inf")
-    if before.broken != now.broken:
-        return max(1.0, _apart(before, now))
-    return _apart(before, now)
-
-
-def _apart(before: Fingerprint, now: Fingerprint) -> float:
     scale = before.norm or now.norm
     if not scale:
         return 0.0
@@ -121,6 +115,11 @@ def tolerance(before: Fingerprint, now: Fingerprint) -> float:
     if before.dtype == now.dtype:
         return base
     return max(base, _ROUNDING.get(before.dtype, 0.0), _ROUNDING.get(now.dtype, 0.0))
+
+
+def is_same(before: Fingerprint, now: Fingerprint) -> bool:
+    """Whether two matrices hold the same numbers, but for rounding, and as many that are not finite."""
+    return before.broken == now.broken and distance(before, now) <= tolerance(before, now)
 
 
 def is_zero(given: Fingerprint) -> bool:

@@ -10,7 +10,7 @@ from itertools import permutations
 
 import numpy as np
 
-from graphneurons.comparing.fingerprints import Fingerprint, Item, distance, is_zero, tolerance
+from graphneurons.comparing.fingerprints import Fingerprint, Item, distance, is_same, is_zero
 from graphneurons.comparing.sketches import Floats
 
 MOST_ALIGNED = 4000
@@ -289,7 +289,7 @@ def _runs(free: Sequence[int], items: Sequence[Item], whole: Item) -> Iterator[t
 
 
 def _is_close(one: Item, other: Item) -> bool:
-    return distance(one.fingerprint, other.fingerprint) <= tolerance(one.fingerprint, other.fingerprint)
+    return is_same(one.fingerprint, other.fingerprint)
 
 
 def _is_nothing(item: Item) -> bool:

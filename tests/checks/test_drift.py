@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 import graphneurons
-from graphneurons.checks.locking import dumps, lock, lock_of, read_lock
+from graphneurons.checks.locking import dumps, kept, lock, read_lock, reference_of
 from graphneurons.errors import UsageError
 from tests.checks.defects import normalise
 from tests.checks.models import HEALTHY, Random, attribute, model, node, replace, weight
@@ -44,8 +46,9 @@ def test_the_same_model_does_not_drift(name: str, tmp_path: Path) -> None:
 def test_a_lock_reads_back_and_is_written_the_same(tmp_path: Path) -> None:
     found = lock(graphneurons.analyze(_saved(_made("cnn"), tmp_path / "model.onnx")))
     (tmp_path / "lock.json").write_text(dumps(found))
-    assert read_lock(str(tmp_path / "lock.json")) == found
-    assert lock_of(str(tmp_path / "lock.json")) == found
+    assert read_lock(str(tmp_path / "lock.json")) == kept(found)
+    assert reference_of(str(tmp_path / "lock.json")).lock == found
+    assert dumps(read_lock(str(tmp_path / "lock.json"))) == dumps(found)
     assert [layer.neurons for layer in found.layers] == [8, 12, 5]
     assert [layer.reads for layer in found.layers] == [("input:x",), ("stem",), ("body",)]
 
@@ -76,6 +79,10 @@ def test_a_folded_normalisation_is_no_drift(tmp_path: Path) -> None:
     gain, variance = weight(before, "bn.gain"), weight(before, "bn.var")
     factor = gain / np.sqrt(variance + 1e-5)
     replace(after, "stem.weight", (weight(after, "stem.weight") * factor[:, None, None, None]).astype(np.float32))
+    # Of the bias too, or not all of it is folded.
+    assert _drift(before, after, tmp_path) == [("GN509", "stem")]
+    bias = (weight(after, "stem.bias") - weight(before, "bn.mean")) * factor + weight(before, "bn.shift")
+    replace(after, "stem.bias", bias.astype(np.float32))
     assert _drift(before, after, tmp_path) == []
     assert ("GN506", "stem") in _drift(after, _scaled(after), tmp_path)
 
@@ -115,11 +122,56 @@ def _ungroup(made: onnx.ModelProto, random: Random) -> None:
     replace(made, "body.weight", random.normal(size=(12, 8, 3, 3)).astype(np.float32))
 
 
+def _retype(made: onnx.ModelProto, random: Random) -> None:
+    made.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+
+
+def _reshape(made: onnx.ModelProto, random: Random) -> None:
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def _linear(made: onnx.ModelProto, random: Random) -> None:
+    node(made, "/body/Relu").op_type = "Identity"
+
+
+def _unbiased(made: onnx.ModelProto, random: Random) -> None:
+    del node(made, "/head/Gemm").input[2]
+
+
+def _biased(made: onnx.ModelProto, random: Random) -> None:
+    values = weight(made, "head.bias")
+    values[1] += np.float32(0.01)
+    replace(made, "head.bias", values)
+
+
+def _shuffle(made: onnx.ModelProto, random: Random) -> None:
+    """Channels arrive in another order, though every layer has the same weights and reads the same layers."""
+    body = node(made, "/body/Conv")
+    order = np.array([1, 0, 3, 2, 5, 4, 7, 6])
+    made.graph.initializer.append(numpy_helper.from_array(order, "order"))
+    gather = helper.make_node("Gather", [body.input[0], "order"], ["shuffled"], name="shuffle", axis=1)
+    body.input[0] = "shuffled"
+    made.graph.node.insert(list(made.graph.node).index(body), gather)
+
+
+def _broken(made: onnx.ModelProto, random: Random) -> None:
+    values = weight(made, "body.weight")
+    values[3, 0, 0, 0] = np.nan
+    replace(made, "body.weight", values)
+
+
 CHANGES: dict[str, tuple[Callable[[onnx.ModelProto, Random], None], tuple[str, str | None]]] = {
     "retrained": (_retrain, ("GN506", "body")),
     "other activation": (_activate, ("GN504", "body")),
     "more classes": (_grow, ("GN503", "head")),
     "renamed output": (_rename, ("GN507", None)),
+    "other type of an input": (_retype, ("GN507", None)),
+    "other shape of an input": (_reshape, ("GN507", None)),
+    "lost activation": (_linear, ("GN504", "body")),
+    "lost bias": (_unbiased, ("GN509", "head")),
+    "other bias": (_biased, ("GN509", "head")),
+    "shuffled channels": (_shuffle, ("GN504", "body")),
+    "not a number": (_broken, ("GN506", "body")),
     "no head": (_behead, ("GN501", "head")),
     "not grouped": (_ungroup, ("GN503", "body")),
 }
@@ -145,17 +197,18 @@ def test_another_type_is_found(tmp_path: Path) -> None:
         replace(after, name, weight(after, name).astype(np.float16))
     for value in after.graph.input:
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    assert _drift(_made("mlp"), after, tmp_path) == [("GN505", "fc1"), ("GN505", "fc2")]
+    assert _drift(_made("mlp"), after, tmp_path) == [("GN507", None), ("GN505", "fc1"), ("GN505", "fc2")]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is no lock: not JSON"),
-        ("[]", "is no lock of this version"),
-        ('{"graphneurons_lock": 1}', "is a damaged lock: 'layers'"),
-        ('{"graphneurons_lock": 1, "layers": [3]}', "is a damaged lock: a layer is no object"),
-        ('{"graphneurons_lock": 9, "layers": []}', "is no lock of this version"),
+        ("[]", "is no lock; write one with `graphneurons lock MODEL -o LOCK`"),
+        ('{"graphneurons_lock": 2}', "is a damaged lock: 'weights'"),
+        ('{"graphneurons_lock": 2, "weights": [3]}', "is a damaged lock: a weight is no object"),
+        ('{"graphneurons_lock": 1, "layers": []}', "is a lock of an older version (1, this reads 2); write it anew"),
+        ('{"graphneurons_lock": 9, "layers": []}', "is a lock of a newer version (9, this reads 2); write it anew"),
     ],
 )
 def test_damaged_locks_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -167,8 +220,31 @@ def test_damaged_locks_are_refused(text: str, message: str, tmp_path: Path) -> N
 
 
 def test_a_wrong_field_is_refused(tmp_path: Path) -> None:
-    text = json.loads(dumps(lock(graphneurons.analyze(_saved(_made("mlp"), tmp_path / "model.onnx")))))
-    text["layers"][0]["neurons"] = "24"
-    (tmp_path / "bad.json").write_text(json.dumps(text))
-    with pytest.raises(UsageError, match="is a damaged lock: neurons is 24"):
-        read_lock(str(tmp_path / "bad.json"))
+    good = json.loads(dumps(lock(graphneurons.analyze(_saved(_made("mlp"), tmp_path / "model.onnx")))))
+    wrong: list[tuple[str, str, Any, str]] = [
+        ("layers", "neurons", "24", "neurons is 24"),
+        ("layers", "reads", [3], r"reads is \(3,\)"),
+        ("weights", "sketch", [0.5] * 15, "sketch is no list of 16 finite numbers"),
+        ("weights", "sketch", [float("nan")] * 16, "sketch is no list of 16 finite numbers"),
+        ("weights", "norm", True, "norm is True"),
+        ("weights", "kind", None, "kind is missing or of another type"),
+        ("inputs", "shape", 3, "shape is 3"),
+        ("outputs", "more", 3, "unknown field 'more'"),
+    ]
+    for where, field, value, message in wrong:
+        text = json.loads(json.dumps(good))
+        text[where][0][field] = value
+        (tmp_path / "bad.json").write_text(json.dumps(text))
+        with pytest.raises(UsageError, match=f"is a damaged lock: {message}"):
+            read_lock(str(tmp_path / "bad.json"))
+
+
+def test_locks_fit_their_schema_and_are_the_same_every_time(tmp_path: Path) -> None:
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "lock.schema.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for name in HEALTHY:
+        analysis = graphneurons.analyze(_saved(_made(name), tmp_path / f"{name}.onnx"))
+        text = dumps(lock(analysis))
+        jsonschema.Draft202012Validator(schema).validate(json.loads(text))
+        assert text == dumps(lock(graphneurons.analyze(str(tmp_path / f"{name}.onnx"))))
+        assert max(map(len, text.splitlines())) < 700
