@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results["jobs"] = merged(results["jobs"], record)
             target.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
             print(reporting.text(record), flush=True)
+    if options.quick:
+        print("--quick: models are smaller than those the targets are for")
     missed = [target["text"] for job in results["jobs"] for target in job["targets"] if target["reached"] is False]
     print(f"{len(missed)} targets missed; saved to {target}")
     return 0

@@ -8,7 +8,7 @@ from benchmarks.targets import Target
 from benchmarks.ways import OWN, Job, Scaling, Script, Way, code, command, on_file, on_module
 
 ANALYZE, CLI = "graphneurons.analyze", "graphneurons analyze"
-CARD, TOOL, POLYGRAPHY, AUDIT = "onnx-card", "onnx-tool", "polygraphy inspect", "modelaudit (reads weights)"
+CARD, TOOL, POLYGRAPHY, AUDIT = "onnx-card", "onnx-tool", "polygraphy inspect", "modelaudit (reads weights; one run)"
 LOAD, INFER, CHECK, IR = "onnx.load", "onnx.load without external data + shapes", "onnx.checker", "onnx_ir.load"
 PRUNING, KIRIGAMI = "Torch-Pruning: build + groups", "torch-kirigami: build"
 IMPORT_ONNX = "import onnx"
@@ -34,7 +34,15 @@ def programs(model: str) -> tuple[Way, ...]:
         command(CARD, f"{{bin}}/onnx-card {{{model}}}", "onnx-card"),
         command(TOOL, f"{{python}} -m onnx_tool -i {{{model}}}", "onnx-tool"),
         command(POLYGRAPHY, f"{{bin}}/polygraphy inspect model {{{model}}}", "polygraphy"),
-        command(AUDIT, f"{{bin}}/modelaudit scan --no-cache {{{model}}}", "modelaudit", allowed=AUDITED, slow=True),
+        command(
+            AUDIT,
+            f"{{bin}}/modelaudit scan --no-cache {{{model}}}",
+            "modelaudit",
+            timeout=300,
+            allowed=AUDITED,
+            slow=True,
+            once=True,
+        ),
     )
 
 
@@ -121,6 +129,7 @@ def coupling(network: str, title: str, given: float, whole: float, quick: bool =
             Target("CPU with torch.fx before, beside Torch-Pruning", FX, "work_cpu", whole, "ratio", PRUNING),
             Target("CPU from the ONNX file on, beside Torch-Pruning", FILE, "work_cpu", whole, "ratio", PRUNING),
         ),
+        repeats=(5, 1),
         quick=quick,
     )
 

@@ -69,7 +69,10 @@ def do(job: Job, session: Session) -> dict[str, Any]:
                 warm(file, WARM_UP_TO)
     runs = {way.name: _runner(way, files, session) for way in ways}
     samples, failures = interleaved(
-        runs, repeat, lambda name, at: session.say(f"{job.name}: {name} ({at + 1} of {repeat})")
+        runs,
+        repeat,
+        lambda name, at: session.say(f"{job.name}: {name} ({at + 1} of {repeat})"),
+        {way.name for way in ways if way.once},
     )
     rows: list[dict[str, Any]] = [
         {

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -112,17 +112,20 @@ def last_line(file: IO[bytes]) -> str:
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], Sample]], repeat: int, told: Callable[[str, int], None] = lambda name, at: None
+    ways: Mapping[str, Callable[[], Sample]],
+    repeat: int,
+    told: Callable[[str, int], None] = lambda name, at: None,
+    once: Collection[str] = (),
 ) -> tuple[dict[str, list[Sample]], dict[str, str]]:
     """A B C A B C ...: samples of every way, and the reasons of those that failed, which are not tried again.
 
-    ``told`` is called before every run.
+    ``told`` is called before every run; what is named in ``once`` is run one time only.
     """
     samples: dict[str, list[Sample]] = {name: [] for name in ways}
     failures: dict[str, str] = {}
     for at in range(repeat):
         for name, measure in ways.items():
-            if name in failures:
+            if name in failures or (at and name in once):
                 continue
             told(name, at)
             try:

@@ -17,7 +17,7 @@ class Way:
 
     ``peer``: the distribution it is of; ``works``: a program of `benchmarks.works`, which measures inside;
     ``cold``: models that are dropped from the page cache before every run; ``allowed``: statuses that are no failure;
-    ``slow``: left out of ``--quick``.
+    ``slow``: left out of ``--quick``; ``once``: run one time only, for it takes long.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Way:
     timeout: float = 120
     allowed: tuple[int, ...] = (0,)
     slow: bool = False
+    once: bool = False
 
     @property
     def models(self) -> tuple[str, ...]:

@@ -101,9 +101,9 @@ def test_ways_take_turns_and_failures_are_not_repeated() -> None:
             raise FailedError("it hangs")
         return Sample(1, 1, 1)
 
-    samples, failures = interleaved({name: lambda name=name: way(name) for name in "abc"}, 3)
-    assert "".join(order) == "abcacac"
-    assert {name: len(found) for name, found in samples.items()} == {"a": 3, "b": 0, "c": 3}
+    samples, failures = interleaved({name: lambda name=name: way(name) for name in "abcd"}, 3, once="d")
+    assert "".join(order) == "abcdacac"
+    assert {name: len(found) for name, found in samples.items()} == {"a": 3, "b": 0, "c": 3, "d": 1}
     assert failures == {"b": "it hangs"}
 
 
