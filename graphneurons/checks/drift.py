@@ -284,8 +284,8 @@ def parameters(subject: Subject, limits: Limits) -> Iterator[Found]:
     """Biases, gains and other parameters beside the weights that are not those of before.
 
     Compares modulators (bias, normalisation, elementwise gains and shifts, peepholes) and weights nothing could be
-    proved of, as `GN506` does weights; and reports biases and normalisations that are gone or new. A normalisation that
-    is folded into its layer, and a bias of zeros, are no change.
+    proved of, as `GN506` does weights; and reports biases, normalisations and gains of single layers that are gone or
+    new. A normalisation that is folded into its layer, and a bias of zeros, are no change.
 
     Why: They act on every neuron: a lost bias or another gain changes all outputs.
     Example: The exporter dropped the bias of the head.
@@ -307,7 +307,7 @@ def parameters(subject: Subject, limits: Limits) -> Iterator[Found]:
             )  # fmt: skip
     for items, what in ((drift.gone, "gone"), (drift.new, "new")):
         for item in items:
-            if item.kind in _NOTABLE:
+            if _is_notable(item, drift):
                 owner = drift.names.get(item.of, item.of) if what == "gone" else item.of
                 count = item.fingerprint.rows
                 yield Found(
@@ -317,6 +317,21 @@ def parameters(subject: Subject, limits: Limits) -> Iterator[Found]:
 
 
 _NOTABLE = frozenset({"bias", "normalisation", "unlabelled"})
+
+
+def _is_notable(item: Item, drift: Drift) -> bool:
+    """Whether something only one model has is no matter of the exporter: of constants, one number per neuron of a layer
+    that has no other such constant in the other model instead."""
+    if item.kind in _NOTABLE:
+        return True
+    sizes = {layer.id: layer.neurons for lock in (drift.before, drift.now) for layer in lock.layers}
+    if item.kind != "elementwise" or item.fingerprint.rows != sizes.get(item.of):
+        return False
+    owner = drift.names.get(item.of, item.of)
+    gone, new = ([each for each in items if each.fingerprint.rows == item.fingerprint.rows]
+                 for items in (drift.gone, drift.new))  # fmt: skip
+    before = any(drift.names.get(each.of, each.of) == owner for each in gone)
+    return not (before and any(each.of == owner for each in new))
 
 
 @check("GN510", "constants-unmatched", "info", reads_weights=True)
@@ -331,7 +346,8 @@ def constants(subject: Subject, limits: Limits) -> Iterator[Found]:
     Fix: Compare with an export by the same exporter.
     """
     for items, what in ((subject.drift.gone, "before"), (subject.drift.new, "now")):
-        names = list(dict.fromkeys(printable(item.name) for item in items if _is_constant(item)))
+        left = [item for item in items if _is_constant(item) and not _is_notable(item, subject.drift)]
+        names = list(dict.fromkeys(printable(item.name) for item in left))
         if names:
             told = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
             count = len(names)

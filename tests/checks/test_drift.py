@@ -160,6 +160,26 @@ def _broken(made: onnx.ModelProto, random: Random) -> None:
     replace(made, "body.weight", values)
 
 
+def _gain(made: onnx.ModelProto, random: Random) -> None:
+    """A number per neuron that its output is multiplied with."""
+    _multiply(made, np.linspace(0.5, 1.5, 12, dtype=np.float32).reshape(12, 1, 1))
+
+
+def _mask(made: onnx.ModelProto, random: Random) -> None:
+    """A number per place."""
+    _multiply(made, np.linspace(0.5, 1.5, 36, dtype=np.float32).reshape(6, 6))
+
+
+def _multiply(made: onnx.ModelProto, values: np.ndarray[Any, Any]) -> None:
+    relu = node(made, "/body/Relu")
+    made.graph.initializer.append(numpy_helper.from_array(values, "factor"))
+    made.graph.node.insert(
+        list(made.graph.node).index(relu),
+        helper.make_node("Mul", [relu.input[0], "factor"], ["multiplied"], name="multiply"),
+    )
+    relu.input[0] = "multiplied"
+
+
 CHANGES: dict[str, tuple[Callable[[onnx.ModelProto, Random], None], tuple[str, str | None]]] = {
     "retrained": (_retrain, ("GN506", "body")),
     "other activation": (_activate, ("GN504", "body")),
@@ -171,6 +191,8 @@ CHANGES: dict[str, tuple[Callable[[onnx.ModelProto, Random], None], tuple[str, s
     "lost bias": (_unbiased, ("GN509", "head")),
     "other bias": (_biased, ("GN509", "head")),
     "shuffled channels": (_shuffle, ("GN504", "body")),
+    "a gain": (_gain, ("GN509", "body")),
+    "a mask": (_mask, ("GN510", None)),
     "not a number": (_broken, ("GN506", "body")),
     "no head": (_behead, ("GN501", "head")),
     "not grouped": (_ungroup, ("GN503", "body")),
