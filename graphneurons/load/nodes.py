@@ -54,6 +54,9 @@ def read_node(proto: Any, tensors: Tensors) -> Node:
             tensors.text(stored, "a node")
     kind = intern(kind)
     outputs = tuple(proto.output)
+    for output in outputs:
+        if type(output) is not str:
+            tensors.text(output, "a node's output")
     if not kind:
         tensors.refuse(name or "a node without a name", "the node has no op type")
     if domain:
@@ -72,6 +75,24 @@ def _texts(metadata: Any) -> dict[str, str]:
 
 
 def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
+    """``node`` with its attributes; nodes that have the same share one mapping of them."""
+    written = tuple([proto.SerializeToString() for proto in protos])
+    known = tensors.attributes.get(written)
+    if known is not None:
+        return node._replace(attributes=known)
+    found = _read_attributes(node, protos, tensors)
+    plain = not found.graphs and not found.references
+    if plain and not any(map(_has_name, found.attributes.values())):
+        tensors.attributes[written] = found.attributes
+    return found
+
+
+def _has_name(value: Attribute) -> bool:
+    """Whether an attribute holds tensors: those are called by the node they are in."""
+    return isinstance(value, WeightRef) or (isinstance(value, tuple) and any(isinstance(v, WeightRef) for v in value))
+
+
+def _read_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
     values: dict[str, Attribute] = {}
     graphs: list[tuple[str, Any]] = []
     references: list[tuple[str, str]] = []

@@ -64,11 +64,9 @@ def from_name(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def _from_path(path: str) -> tuple[str, ...]:
     kept: list[str] = []
-    for part in path.split("/")[: _DEEPEST + 1]:
-        if not part:
-            continue
-        if kept and part.startswith(kept[-1] + "."):
+    for part in path.split("/", _DEEPEST + 1)[: _DEEPEST + 1]:
+        if part and kept and part.startswith(kept[-1] + "."):
             kept[-1] = part
-        else:
+        elif part:
             kept.append(part)
-    return tuple(piece for part in kept for piece in part.split(".") if piece)[:_DEEPEST]
+    return tuple([piece for piece in ".".join(kept).split(".") if piece][:_DEEPEST])

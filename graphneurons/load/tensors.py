@@ -7,12 +7,12 @@ long as its dims say; external data inside the model's folder.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from graphneurons.errors import LoadError
-from graphneurons.graph import FileSlice, Inline, Sparse, Storage, WeightRef
+from graphneurons.graph import Attribute, FileSlice, Inline, Sparse, Storage, WeightRef
 from graphneurons.load.dtypes import DTYPES, DType, stored_bytes, typed_entries
 from graphneurons.load.externals import Externals
 from graphneurons.load.notices import Notices
@@ -25,12 +25,16 @@ _EXTERNAL = 1
 _COUNTED = 16 << 20
 _CONTINUED = bytes(range(128, 256))
 _FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data")
+_PLAIN = [1, 2, 8, 9]
+"""Numbers of the fields that most tensors have, and no others: dims, data_type, name and raw_data."""
+
 _PACKS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
 @dataclass
 class Tensors:
-    """Turns the tensors of one model file into `WeightRef`s. ``data`` is set if the model is not a file."""
+    """Turns the tensors of one model file into `WeightRef`s. ``attributes``: as written in the file -> what was read of
+    them, for nodes that have the same."""
 
     path: str
     buffer: Buffer
@@ -39,6 +43,8 @@ class Tensors:
     externals: Externals
     in_memory: bool = False
     indices_left: int = field(default=64 << 20)
+    attributes: dict[tuple[bytes, ...], Mapping[str, Attribute]] = field(default_factory=dict)
+    _sizes: dict[tuple[int, ...], int] = field(default_factory=dict)
 
     def refuse(self, where: str, what: str) -> NoReturn:
         raise LoadError(what, file=self.path, where=where)
@@ -51,6 +57,14 @@ class Tensors:
 
     def weight(self, tensor: Any, where: str, name: str = "") -> WeightRef:
         """The reference to ``tensor``, called ``name`` or else by its own name. Raises `LoadError` naming ``where``."""
+        fields = tensor.ListFields()
+        if [descriptor.number for descriptor, _ in fields] == _PLAIN:
+            (_, dims), (_, number), (_, own), (_, raw) = fields
+            if type(own) is str:
+                dtype = self._dtype(number, where)
+                if dtype.bits:
+                    shape = self.shape(dims, where)
+                    return WeightRef(name or own, dtype.name, shape, self._raw(raw, dtype, self._size(shape), where))
         own = self.text(tensor.name, "a tensor")
         dtype = self._dtype(tensor.data_type, where)
         shape = self.shape(tensor.dims, where)
@@ -81,6 +95,8 @@ class Tensors:
 
     def shape(self, dims: Iterable[int], where: str) -> tuple[int, ...]:
         shape = tuple(dims)
+        if shape in self._sizes:
+            return shape
         if len(shape) > HIGHEST_RANK:
             self.refuse(where, f"rank {len(shape)} is more than any runtime takes ({HIGHEST_RANK})")
         for dim in shape:
@@ -88,7 +104,22 @@ class Tensors:
                 self.refuse(where, f"dimension {dim} is negative")
         if _product(shape, skip_zero=True) > MOST_ELEMENTS:
             self.refuse(where, f"shape {list(shape)} has more than 2^40 elements; the file is damaged")
+        self._sizes[shape] = _product(shape)
         return shape
+
+    def _size(self, shape: tuple[int, ...]) -> int:
+        """Elements of a shape that was checked."""
+        return self._sizes[shape]
+
+    def _raw(self, raw: bytes, dtype: DType, elements: int, where: str) -> Storage:
+        """Where the bytes of a tensor lie that holds ``raw`` and nothing else."""
+        cut = self.skimmed.cut(raw)
+        if cut is None:
+            self._expect(len(raw), stored_bytes(elements, dtype.bits), "raw_data", where)
+            return Inline(raw)
+        if cut.field not in ("raw_data", dtype.field):
+            self.refuse(where, f"{dtype.name} data cannot be in {cut.field}, only in raw_data or {dtype.field}")
+        return self._cut(cut, dtype, elements, where)
 
     def _dtype(self, number: int, where: str) -> DType:
         found = DTYPES.get(number)
@@ -120,11 +151,8 @@ class Tensors:
             self.refuse(where, f"{dtype.name} data cannot be in {present[0]}, only in raw_data or {dtype.field}")
         if not dtype.bits:
             return self._strings(tensor, elements, present[0], where)
-        if cut is not None:
-            return self._cut(cut, dtype, elements, where)
         if raw:
-            self._expect(len(raw), stored_bytes(elements, dtype.bits), "raw_data", where)
-            return Inline(raw)
+            return self._raw(raw, dtype, elements, where)
         entries = getattr(tensor, present[0])
         wanted = typed_entries(elements, dtype)
         if len(entries) != wanted:
