@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 from graphneurons.errors import DataError, UsageError
@@ -16,28 +17,35 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 class OnnxRunner:
     """A session that is called with arrays by input name and returns the one value the model was cut at.
 
-    One thread and no fusions beyond the basic ones: the same bytes every time. Raises `DataError` where onnxruntime
-    cannot load or run the model, `UsageError` where it is not installed.
+    ``model`` gives the serialized model. One thread and no fusions beyond the basic ones: the same bytes every time.
+    Raises `DataError` where onnxruntime cannot load or run the model, `UsageError` where it is not installed.
     """
 
-    def __init__(self, model: bytes, path: str) -> None:
+    def __init__(self, model: Callable[[], bytes], path: str) -> None:
+        self._model = model
+        self._path = path
+
+    @cached_property
+    def _session(self) -> Any:
+        """Started when it is first needed: what is wrong with the data is found out before the weights are read."""
         try:
             import onnxruntime
         except ImportError as error:
             raise UsageError(f"onnxruntime is not installed ({error}); {INSTALL}") from None
-        self._path = path
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        model = self._model()
         try:
-            self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise DataError(f"onnxruntime cannot load it up to this layer: {reason(error)}", file=path) from None
+            raise DataError(f"onnxruntime cannot load it up to this layer: {reason(error)}", file=self._path) from None
 
     def __call__(self, feeds: Mapping[str, Array]) -> Array:
+        session = self._session
         try:
-            found: Array = self._session.run(None, dict(feeds))[0]
+            found: Array = session.run(None, dict(feeds))[0]
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise DataError(f"onnxruntime cannot run it on {shapes}: {reason(error)}", file=self._path) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from graphneurons.analysis import Analysis
@@ -16,7 +17,7 @@ from graphneurons.probing.cutting import Origin, cut
 from graphneurons.probing.dequantizing import scaled
 from graphneurons.probing.feeding import matched
 from graphneurons.probing.onnx_running import OnnxRunner
-from graphneurons.probing.settling import Reading, proved, settle
+from graphneurons.probing.settling import Reading, settle
 from graphneurons.probing.untrained import draws
 from graphneurons.probing.wishing import Opened, Wish
 
@@ -71,9 +72,9 @@ def _of_onnx(analysis: Analysis, origin: Origin, wish: Wish) -> Opened:
     if not feeds:
         raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
     reading = Reading(analysis, layer, chosen.value, feeds, wish.dims)
-    settled = settle(reading, wish.batch)
     drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
-    runner, notice = scaled(OnnxRunner(part.serialized(drawn), analysis.model.path), analysis.graph, chosen.value)
-    settled = proved(reading, settled, runner)
+    session = OnnxRunner(partial(part.serialized, drawn), analysis.model.path)
+    runner, notice = scaled(session, analysis.graph, chosen.value)
+    settled = settle(reading, runner, wish.batch)
     notices = (settled.notice, notice, *(drawn.notices if drawn else ()))
     return Opened(reading, chosen, settled, runner, tuple(filter(None, notices)))

@@ -17,7 +17,7 @@ from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import resolve
 from graphneurons.errors import DataError, UsageError
 from graphneurons.probing.feeding import Array, Batching, Feed, told
-from graphneurons.probing.placing import Places, arranged, neurons_at, rows_at
+from graphneurons.probing.placing import Places, arranged, between, neurons_at, rows_at
 
 DEFAULT_BATCH = 32
 LARGEST_VALUE = 1 << 26
@@ -67,40 +67,46 @@ class Reading:
         return found if isinstance(found, str) else Settled(batching, found)
 
 
-def settle(reading: Reading, batch: int | None = None) -> Settled:
+def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settled:
     """How to read a layer's neurons for every row of the data.
 
     Rows lie along the first axis of the inputs, or along the second where they are mixed along the first (a recurrent
-    model that takes the sequence first). Which it is, is told by following them to the layer. Where that fails though
-    the first axes are plainly a batch (fixed to one, or dynamic and named so), or ``batch`` is 1, rows are run one by
-    one: then all there is belongs to the one. Raises `UsageError` where shapes do not fit, or where it cannot be told.
+    model that takes the sequence first). Which it is, is told by following them to the layer, and proved by a run (see
+    `checked`). Where neither axis will do, every row has a run of its own, in which all there is belongs to it: if the
+    first axes are plainly a batch (fixed to one, or dynamic and named so), if ``batch`` is 1, or if rows change each
+    other only by the scales that dynamic quantization takes from a whole batch. A batch whose size the file fixes is
+    then filled with copies of the row.
+
+    Raises `UsageError` where shapes do not fit, or where it cannot be told, `DataError` where the model does not run.
     """
     feeds = reading.feeds
     rows = len(feeds[0].rows)
     why: list[str] = []
+    failed: DataError | None = None
+    close: Batching | None = None
     for axes in choices(feeds):
         sizes = {size for feed in feeds if (size := _declared(feed, axes[feed.name])) is not None}
         if len(sizes) > 1:
             continue
-        size = next(iter(sizes), None) or max(2, min(batch or DEFAULT_BATCH, rows))
-        batching = Batching(size, axes)
+        batching = Batching(next(iter(sizes), None) or max(2, min(batch or DEFAULT_BATCH, rows)), axes)
         if not all(batching.fits(feed) for feed in feeds):
             continue
         found = reading.settled(batching)
-        if isinstance(found, str):
-            why.append(found)
-        elif sizes:
+        if isinstance(found, Settled):
+            if batch == 1 and not sizes:
+                return _alone(reading, runner, batching)
+            try:
+                found = checked(reading, found if batch or sizes else _small_enough(reading, found), runner)
+            except DataError as error:
+                failed, found = failed or error, "the model does not run on several"
+            else:
+                close = close or batching
+        if isinstance(found, Settled):
             return found
-        elif batch == 1:
-            return alone(reading, batching)
-        else:
-            return found if batch else _small_enough(reading, found)
+        why.append(found)
     if not why:
         raise _misfit(reading)
-    first = Batching(1, dict.fromkeys((feed.name for feed in feeds), 0))
-    if all(first.fits(feed) and (batch == 1 or _is_batch(feed)) for feed in feeds):
-        return alone(reading, first, f"rows are run one by one: {why[0]}")
-    raise untold(reading, why[0])
+    return _one_by_one(reading, runner, batch, why[0], close, failed)
 
 
 def _small_enough(reading: Reading, settled: Settled) -> Settled:
@@ -113,12 +119,12 @@ def _small_enough(reading: Reading, settled: Settled) -> Settled:
     return settled if isinstance(found, str) else found
 
 
-def untold(reading: Reading, why: str) -> UsageError:
-    """That which axis holds the rows cannot be told, and what to do."""
+def untold(reading: Reading, why: str, *, second: bool = True) -> UsageError:
+    """That which axis holds the rows cannot be told, and what to do. ``second``: it may be the second."""
     advice = "if it is the first, give a batch of 1"
     feed = reading.feeds[0]
     shape = feed.value.shape
-    if shape is not None and len(shape) > 1 and isinstance(shape[0], int) and shape[0] > 1:
+    if second and shape is not None and len(shape) > 1 and isinstance(shape[0], int) and shape[0] > 1:
         rest = ", ".join("?" if size is None else str(size) for size in (shape[0], *shape[2:]))
         advice = f"if it is the second axis of {feed.name!r}, give rows of shape [{rest}]"
     return UsageError(
@@ -128,55 +134,72 @@ def untold(reading: Reading, why: str) -> UsageError:
     )
 
 
-def alone(reading: Reading, batching: Batching, notice: str = "") -> Settled:
+def _one_by_one(
+    reading: Reading, runner: Runner, batch: int | None, why: str, close: Batching | None, failed: DataError | None
+) -> Settled:
+    """Every row in a run of its own, where that is sure to be right. ``close``: the batches of which rows could be
+    followed, but changed each other."""
+    feeds = reading.feeds
+    first = Batching(1, dict.fromkeys((feed.name for feed in feeds), 0))
+    scaled = close is not None and _takes_scales_from_batches(reading)
+    if scaled and close is not None and not all(replace(close, size=1).fits(feed) for feed in feeds):
+        found = reading.settled(close)
+        if isinstance(found, Settled):
+            whole = replace(found, batching=replace(close, copies=True), notice=f"batches are copies of one row: {why}")
+            return _run_once(reading, whole, runner)
+    if scaled and close is not None:
+        return _alone(reading, runner, close, f"rows are run one by one: {why}")
+    if all(first.fits(feed) and (batch == 1 or _is_batch(feed)) for feed in feeds):
+        try:
+            return _alone(reading, runner, first, f"rows are run one by one: {why}")
+        except DataError as error:
+            raise failed or error from None
+    raise failed or untold(reading, why)
+
+
+def _alone(reading: Reading, runner: Runner, batching: Batching, notice: str = "") -> Settled:
     """Every row in a run of its own. Raises `UsageError` where even then the shapes are not known."""
     found = reading.settled(replace(batching, size=1))
     if isinstance(found, str):
         raise UsageError(found, file=reading.analysis.model.path, where=reading.layer.id)
-    return replace(found, notice=notice)
+    return _run_once(reading, replace(found, notice=notice), runner)
 
 
-def proved(reading: Reading, settled: Settled, runner: Runner) -> Settled:
-    """``settled`` if rows of one batch really leave each other alone: the first and the last row of a batch put out the
-    same beside others as beside copies of themselves. Otherwise every row in a run of its own, beside copies of itself
-    where the file fixes the size of batches.
+def _run_once(reading: Reading, settled: Settled, runner: Runner) -> Settled:
+    """``settled`` with as many positions as there are when the model runs on its first batch."""
+    batching = settled.batching
+    last = len(reading.feeds[0].rows) - 1
+    picks = [0 if batching.copies else min(at, last) for at in range(batching.size)]
+    shape = runner(batching.picked(reading.feeds, picks)).shape
+    return replace(settled, places=settled.places.fitted(shape, reading.value))
 
-    Following rows through the graph proves it of the model; this proves it of the graph as a runtime runs it (scales
-    that dynamic quantization takes from a whole batch are the usual exception). A model that does not run on a batch,
-    though its file allows one, is run row by row too. What places are positions, and how many, is told by the first
-    run. Raises `DataError` where the model cannot be run.
+
+def checked(reading: Reading, settled: Settled, runner: Runner) -> Settled | str:
+    """``settled`` if rows of one batch really leave each other alone, or that they do not: the first and the last row
+    of a batch must put out the same beside others as beside copies of themselves.
+
+    Following rows through the graph proves it of the model; this proves it of the graph as a runtime runs it. How many
+    positions there are is told by the run. Raises `DataError` where the model cannot be run.
     """
     batching, feeds, value = settled.batching, reading.feeds, reading.value
     last = len(feeds[0].rows) - 1
     picks = [min(at, last) for at in range(batching.size)]
-    one = replace(batching, size=1)
-    single = batching.size > 1 and all(one.fits(feed) for feed in feeds)
-    try:
-        first = runner(batching.picked(feeds, picks))
-    except DataError as error:
-        if not single:
-            raise
-        settled = alone(reading, one, "rows are run one by one: the model does not run on several")
-        try:
-            first = runner(one.picked(feeds, [0]))
-        except DataError:
-            raise error from None
-        return replace(settled, places=settled.places.fitted(first.shape, value))
+    first = runner(batching.picked(feeds, picks))
     settled = replace(settled, places=settled.places.fitted(first.shape, value))
     if batching.size == 1 or not last:
         return settled
     together = settled.places.read(first, value)
-    for at in {0, batching.size - 1}:
+    for at in (0, batching.size - 1):
         copies = settled.places.read(runner(batching.picked(feeds, [picks[at]] * batching.size)), value)
         if not _alike(together[at], copies[at]):
-            break
-    else:
-        return settled
-    why = "in one batch they change each other's activations"
-    if single:
-        settled = alone(reading, one, f"rows are run one by one: {why}")
-        return replace(settled, places=settled.places.fitted(runner(one.picked(feeds, [0])).shape, value))
-    return replace(settled, batching=replace(batching, copies=True), notice=f"batches are copies of one row: {why}")
+            return "in one batch they change each other's activations"
+    return settled
+
+
+def _takes_scales_from_batches(reading: Reading) -> bool:
+    """Whether what is read depends on numbers that were quantized dynamically."""
+    starts = [feed.name for feed in reading.feeds]
+    return any(op.type.startswith("DynamicQuantize") for op in between(reading.analysis.graph, starts, reading.value))
 
 
 def _alike(one: Array, other: Array) -> bool:

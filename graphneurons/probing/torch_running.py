@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,12 +14,12 @@ import numpy as np
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.analyzing import analyze
-from graphneurons.errors import DataError, LoadError, UsageError
+from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
 from graphneurons.graph import ModelGraph, Value
 from graphneurons.load.resident import dtype_name, identity
 from graphneurons.probing.choosing import Chosen, choose, find_layer
 from graphneurons.probing.feeding import ONLY, Array, Batching, Feed, matched
-from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Settled, choices, proved, settle, untold
+from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Runner, Settled, checked, choices, settle, untold
 from graphneurons.probing.untrained import Draws, draws
 from graphneurons.probing.wishing import Opened, Wish
 from graphneurons.tracing import failure, imported, name_of, plain_attention
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traced:
-    """A traced model: ``module``, a GraphModule; ``stored``: those of its placeholders that are weights."""
+    """A traced model: ``module``, a GraphModule; ``stored``: those of its placeholders that are weights, and ``names``:
+    what these are called in the graph; ``placeholders``: argument of ``forward`` -> placeholder."""
 
     graph: ModelGraph
     module: Any
     stored: Mapping[str, torch.Tensor]
     names: Mapping[str, str]
+    placeholders: Mapping[str, str]
 
 
 def from_torch(model: Any, wish: Wish) -> Opened:
@@ -75,37 +77,51 @@ def _of_program(program: Any, wish: Wish) -> Opened:
     layer, chosen = _chosen(analysis, wish)
     part = _cut(traced, chosen.value, layer)
     feeds = matched(wish.data, analysis.graph.inputs, part.inputs, analysis.model.path)
+    if not feeds:
+        raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
     reading = Reading(analysis, layer, chosen.value, feeds, wish.dims)
-    return part.opened(reading, chosen, settle(reading, wish.batch), wish)
+    runner, notices = part.runner(analysis, wish)
+    return _opened(reading, chosen, settle(reading, runner, wish.batch), runner, notices)
 
 
 def _of_module(module: Any, wish: Wish) -> Opened:
     """Traces with rows along one choice of axes after another, until they can be followed to the layer."""
-    feeds = _fed(module, wish.data)
-    rows = len(feeds[0].rows)
+    given = _fed(module, wish.data)
+    rows = len(given[0].rows)
     size = wish.batch or max(2, min(DEFAULT_BATCH, rows))
-    why = ""
-    for axes in choices(feeds):
-        batching = Batching(size, axes)
-        arrays = batching.picked(feeds, [min(at, rows - 1) for at in range(size)])
+    why: UsageError | None = None
+    for axes in choices(given):
+        arrays = Batching(size, axes).picked(given, [min(at, rows - 1) for at in range(size)])
         try:
             traced = _trace(module, arrays)
         except LoadError:
-            if not why:
+            if why is None:
                 raise
             continue
         analysis = analyze(traced.graph, dims=wish.dims)
         layer, chosen = _chosen(analysis, wish)
         part = _cut(traced, chosen.value, layer)
-        used = [feed for feed in feeds if feed.name in part.inputs]
+        by_name = {value.name: value for value in analysis.graph.inputs}
+        pairs = [(feed.name, traced.placeholders.get(feed.name, feed.name), feed.rows) for feed in given]
+        used = {name: Feed(by_name[inside], held) for name, inside, held in pairs if inside in part.inputs}
         if not used:
             raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
-        reading = Reading(analysis, layer, chosen.value, used, wish.dims)
+        reading = Reading(analysis, layer, chosen.value, list(used.values()), wish.dims)
+        batching = Batching(size, {feed.name: axes[name] for name, feed in used.items()})
+        runner, notices = part.runner(analysis, wish)
         found = reading.settled(batching)
+        found = checked(reading, found, runner) if isinstance(found, Settled) else found
         if isinstance(found, Settled):
-            return part.opened(reading, chosen, found, wish)
-        why = why or found
-    raise untold(reading, why)
+            return _opened(reading, chosen, found, runner, notices)
+        why = why or untold(reading, found, second=False)
+    assert why is not None
+    raise why
+
+
+def _opened(
+    reading: Reading, chosen: Chosen, settled: Settled, runner: Runner, notices: tuple[str, ...]
+) -> Opened:
+    return Opened(reading, chosen, settled, runner, tuple(filter(None, (settled.notice, *notices))))
 
 
 def _chosen(analysis: Analysis, wish: Wish) -> tuple[Layer, Chosen]:
@@ -117,6 +133,7 @@ def _fed(module: Any, data: Mapping[str, Array]) -> list[Feed]:
     """The data by the names of ``forward``'s arguments, floats in the type of the module's own. Raises `UsageError`."""
     torch = imported()
     path = name_of(module)
+    # In the order of the signature, for that is the order torch.export gives placeholders.
     parameters = [
         item for item in inspect.signature(module.forward).parameters.values() if item.kind not in _VARIADIC
     ]
@@ -133,7 +150,8 @@ def _fed(module: Any, data: Mapping[str, Array]) -> list[Feed]:
         raise UsageError(f"no data for input {missing[0]!r}; forward takes {', '.join(names)}", file=path)
     floating = next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
     values = []
-    for name, array in given.items():
+    for name in sorted(given, key=names.index) if names else given:
+        array = given[name]
         kind = np.asarray(array).dtype.kind
         wanted = {"f": dtype_name(floating), "i": "int64", "u": "int64", "b": "bool"}.get(kind, "")
         # numpy has no bfloat16: such inputs are handed over as float32 and cast on the way.
@@ -153,19 +171,23 @@ def _trace(module: Any, arrays: Mapping[str, Array]) -> Traced:
     example = {name: _tensor(array, like) for name, array in arrays.items()}
     try:
         program = torch.export.export(module, (), example, strict=False)
-        return _exported(program, name_of(module))
-    except LoadError:
+        return _exported(program, name_of(module), list(example))
+    except GraphNeuronsError:
         raise
     except Exception as error:
         first = LoadError(failure(error, False), file=name_of(module))
     try:
         traced = module if isinstance(module, torch.fx.GraphModule) else torch.fx.symbolic_trace(module)
-        return Traced(from_module(traced, (), example, name_of(module)), traced, {}, {})
+        placeholders = {
+            str(node.target).lstrip("*"): node.name for node in traced.graph.nodes if node.op == "placeholder"
+        }
+        return Traced(from_module(traced, (), example, name_of(module)), traced, {}, {}, placeholders)
     except Exception:
         raise first from None
 
 
-def _exported(program: Any, path: str) -> Traced:
+def _exported(program: Any, path: str, arguments: Sequence[str] = ()) -> Traced:
+    """``arguments``: what the program was called with, by name and in order."""
     from graphneurons.load.aliasing import hidden_writes
     from graphneurons.load.export import from_exported, read_graph
 
@@ -180,7 +202,9 @@ def _exported(program: Any, path: str) -> Traced:
         if isinstance(tensor, torch.Tensor):
             stored[spec.arg.name] = tensor
             names[spec.arg.name] = known.setdefault(identity(tensor), spec.target)
-    return Traced(from_exported(program, path), program.graph_module, stored, names)
+    inputs = [str(name) for name in program.graph_signature.user_inputs]
+    placeholders = dict(zip(arguments, inputs, strict=True)) if arguments else {}
+    return Traced(from_exported(program, path), program.graph_module, stored, names, placeholders)
 
 
 def _tensor(array: Array, like: Any) -> Any:
@@ -194,18 +218,18 @@ def _tensor(array: Array, like: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A traced model up to one value. ``inputs``: which of the model's inputs it needs."""
+    """A traced model up to one value. ``placeholders``: what its graph is called with; ``inputs``: which of the model's
+    inputs it needs."""
 
     traced: Traced
     graph: Any
+    placeholders: tuple[str, ...]
     inputs: tuple[str, ...]
 
-    def opened(self, reading: Reading, chosen: Chosen, settled: Settled, wish: Wish) -> Opened:
-        drawn = None if wish.untrained is None else draws(reading.analysis, wish.untrained)
-        runner = _Runner(self, drawn, reading.analysis.model.path)
-        settled = proved(reading, settled, runner)
-        notices = (settled.notice, *(drawn.notices if drawn else ()))
-        return Opened(reading, chosen, settled, runner, tuple(filter(None, notices)))
+    def runner(self, analysis: Analysis, wish: Wish) -> tuple[Runner, tuple[str, ...]]:
+        """What runs the part, of the model as it is or of its untrained copy; with notices about that copy."""
+        drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
+        return _Runner(self, drawn, analysis.model.path), drawn.notices if drawn else ()
 
 
 def _cut(traced: Traced, value: str, layer: Layer) -> Part:
@@ -225,12 +249,10 @@ def _cut(traced: Traced, value: str, layer: Layer) -> Part:
             graph.output(made[node])
             break
     graph.eliminate_dead_code()
-    needed = tuple(
-        node.name
-        for node in graph.nodes
-        if node.op == "placeholder" and node.users and node.name not in traced.stored
-    )
-    return Part(traced, graph, needed)
+    # A copy of a node may have another name ("input" is taken in a fresh graph), but it is at the same place.
+    placeholders = {node.name: bool(copied.users) for node, copied in made.items() if node.op == "placeholder"}
+    needed = tuple(name for name, used in placeholders.items() if used and name not in traced.stored)
+    return Part(traced, graph, tuple(placeholders), needed)
 
 
 class _Runner:
@@ -245,7 +267,7 @@ class _Runner:
             }
             module = _redrawn_module(module, drawn)
         self._module = torch.fx.GraphModule(module, part.graph)
-        self._names = [node.name for node in part.graph.nodes if node.op == "placeholder"]
+        self._names = part.placeholders
         self._like = next(iter((*self._stored.values(), *module.parameters())), None)
         self._path = path
 
