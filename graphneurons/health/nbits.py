@@ -22,8 +22,8 @@ class Blocks:
     number_type = np.dtype(np.float32)
 
     def __init__(self, use: WeightUse, op: Op, graph: ModelGraph, files: Files) -> None:
-        self.rows, self.columns = _number(op, "N"), _number(op, "K")
-        bits, self._block = _number(op, "bits", 4), _number(op, "block_size")
+        self.rows, self.columns = attribute(op, "N"), attribute(op, "K")
+        bits, self._block = attribute(op, "bits", 4), attribute(op, "block_size")
         if bits not in (2, 4, 8):
             raise UnnumberedError(f"numbers of {bits} bits in a MatMulNBits are not read")
         self._blocks = -(-self.columns // self._block)
@@ -33,14 +33,14 @@ class Blocks:
         self._stored = Stored(use.weight, files)
         self._decode = decoder(f"uint{bits}")
         self._files = files
-        self._scale = self._per_block(_operand(graph, op, 2), bits, "scales")
-        zero = _operand(graph, op, 3)
+        self._scale = self._per_block(operand(graph, op, 2), bits, "scales")
+        zero = operand(graph, op, 3)
         wanted = (self.rows, self._blocks)
         self._zero = (
             np.full((1, 1), 1 << (bits - 1), np.float32) if zero is None else self._per_block(zero, bits, "zero points")
         )
         self._zero = np.broadcast_to(self._zero, wanted)
-        order = _operand(graph, op, 4)
+        order = operand(graph, op, 4)
         self._order: npt.NDArray[np.int64] | None = None
         if order is not None:
             self._order = read(order, 1 << 24).astype(np.int64).reshape(-1)[: self.columns]
@@ -91,17 +91,19 @@ class Blocks:
         return found
 
 
-def _number(op: Op, name: str, default: int = 0) -> int:
+def attribute(op: Op, name: str, default: int = 0, least: int = 1) -> int:
+    """An integer attribute of a packed format, from ``least`` up. Raises `UnnumberedError` for another."""
     value = op.attributes.get(name, default)
-    if not isinstance(value, int) or value < 1:
-        raise UnnumberedError(f"attribute {name} of its MatMulNBits is {value}")
+    if not isinstance(value, int) or value < least:
+        raise UnnumberedError(f"attribute {name} of its {op.type} is {value}")
     return value
 
 
-def _operand(graph: ModelGraph, op: Op, index: int) -> WeightRef | None:
+def operand(graph: ModelGraph, op: Op, index: int) -> WeightRef | None:
+    """A stored operand, None where it is left out. Raises `UnnumberedError` where it is computed."""
     if index >= len(op.inputs) or not op.inputs[index]:
         return None
     found = graph.weights.get(op.inputs[index])
     if found is None or prod(found.shape) == 0:
-        raise UnnumberedError(f"operand {index} of its MatMulNBits is computed, not stored")
+        raise UnnumberedError(f"operand {index} of its {op.type} is computed, not stored")
     return found

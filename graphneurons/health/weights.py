@@ -16,6 +16,7 @@ from graphneurons.health.fetching import MOST_VARINTS, Files, Flat
 from graphneurons.health.kernels import Steps
 from graphneurons.health.nbits import Blocks
 from graphneurons.health.numbering import Digit, Numbering, Tile, UnnumberedError, digits_of, numbered, part_of, rows
+from graphneurons.health.packed import Bnb4, Gathered, packed
 from graphneurons.health.quantizing import Quantization, Restorer, quantization_of
 from graphneurons.health.statistics import Units
 from graphneurons.health.summing import Chunk, Summing, Values
@@ -38,7 +39,7 @@ class Weight:
     use: WeightUse
     summing: Summing
     units: Units
-    source: Flat | Blocks
+    source: Flat | Blocks | Gathered | Bnb4
     restorer: Restorer | None
     bits: int
     rounding: float
@@ -95,9 +96,7 @@ def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, 
     """``use`` at ``op``, ready to be summed. Raises `UnnumberedError` with the reason where its numbers are not known,
     and `DataError` where its bytes cannot be had."""
     if op.type in _PACKED:
-        if op.type != "MatMulNBits":
-            raise UnnumberedError(f"the packed format of {op.type} is not unpacked")
-        blocks = Blocks(use, op, graph, files)
+        blocks = packed(use, op, graph, files)
         return Weight(use, _summing(blocks.digits, 2, 2.0**-126, seed), "dequantized", blocks, None, 3, 2.0**-22, files)
     return unpacked(use, op, graph, digits_of(use, groups, table=table), seed, files)
 

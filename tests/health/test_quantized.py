@@ -160,13 +160,14 @@ def test_packed_blocks_are_unpacked_as_onnxruntime_does(bits: int, zeros: str, t
 
 
 def test_formats_that_are_not_unpacked_are_named_with_the_reason(tmp_path: Path) -> None:
-    packed = np.zeros(6 * 32, np.uint8)
-    node = helper.make_node(
-        "MatMulBnb4", ["x", "w", "s"], ["y"], domain="com.microsoft", K=64, N=6, block_size=64, quant_type=1
-    )
-    path = saved(tmp_path / "m.onnx", [node], {"w": packed, "s": np.ones(6, np.float32)}, [2, 64])
+    packed = np.zeros((6, 32), np.uint8)
+    names = ["x", "w", "s", "t", "u"]
+    node = helper.make_node("MatMulBlockQuantizedFp4Weight", names, ["y"], domain="com.microsoft", block_size=16)
+    weights = {"w": packed, "s": np.ones((6, 4), np.float32), "t": np.float32(1), "u": np.float32(1)}
+    path = saved(tmp_path / "m.onnx", [node], weights, [2, 64])
     _, health = scanned(path)
-    assert [(s.name, s.reason) for s in health.skipped] == [("w", "the packed format of MatMulBnb4 is not unpacked")]
+    reason = "the packed format of MatMulBlockQuantizedFp4Weight is not unpacked"
+    assert [(s.name, s.reason) for s in health.skipped] == [("w", reason)]
     assert not health.layers[0].scanned
 
 
