@@ -24,12 +24,15 @@ MOST_VARINTS = 1 << 24
 
 
 class Files:
-    """Files that are open while a scan lasts, and the buffers of its threads. Use as a context manager."""
+    """Files that are open while a scan lasts, and the buffers of its threads. Use as a context manager.
+
+    ``turn`` is held by the one thread that computes."""
 
     def __init__(self) -> None:
         self._open: dict[object, tuple[int, int]] = {}
         self._stack = ExitStack()
         self._lock = Lock()
+        self.turn = Lock()
         self._buffers = local()
 
     def __enter__(self) -> Files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,8 +119,9 @@ class Summing:
         self._channels = Index(numbering.outer.channels, theirs.channels, numbering.channels)
         self._random = tuple(random_factors(run, seed) for run in (numbering.outer, upper, lower))
 
-    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer) -> Chunk:
-        """The sums over rows ``[start, stop)`` (see `numbering.rows`)."""
+    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer, turn: AbstractContextManager[object]) -> Chunk:
+        """The sums over rows ``[start, stop)`` (see `numbering.rows`). Tiles are read at any time, and summed in
+        ``turn``."""
         many = self.numbering.outer.size > 1
         outer = (start, stop) if many else (0, 1)
         upper = (0, self.numbering.upper.size) if many else (start, stop)
@@ -131,7 +133,11 @@ class Summing:
         how = Measuring(*self._sides, self._tiny, buffer)
         with np.errstate(all="ignore"):
             for piece in tiles(self.numbering, TILE, start, stop):
-                self._add(piece, *read(piece), neurons, channels, how)
+                values = read(piece)
+                # Two threads that both compute wait for the interpreter's lock more than they gain; one that reads
+                # and decodes while the other computes holds it for moments.
+                with turn:
+                    self._add(piece, *values, neurons, channels, how)
         return Chunk(neurons, channels)
 
     def _add(
