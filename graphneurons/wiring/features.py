@@ -47,6 +47,8 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     noted: set[object] = set()
     shapes = resolution.shapes
     for op in resolution.graph.ops:
+        if riding.keys().isdisjoint(op.inputs):
+            continue
         brought = [riding.get(name) for name in op.inputs]
         if not any(brought):
             continue

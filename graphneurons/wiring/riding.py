@@ -204,16 +204,22 @@ def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
     chosen = _chosen(ride, op, shape) if op.type in CHOOSING else None
     if chosen is not None:
         return [chosen]
-    guests: list[Guest] = []
+    present: list[Plane] = []
+    shapes, constants = ride.resolution.shapes, ride.resolution.constants
     for index, name in enumerate(op.inputs):
+        if name in constants and name in shapes and shape is not None:
+            continue
         rider = ride.of(name) if name else CONSTANT
         if isinstance(rider, int) or shape is None:
             return [rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)]
         if op.type in CHOOSING and index == 0 and rider.is_constant:
             continue
-        guests.append(guest(rider, shape))
+        present.append(rider)
     if shape is None:
         return [_shapeless(ride, op.output)]
+    if len(present) == 1 and present[0].shape == shape:
+        return present
+    guests = [guest(rider, shape) for rider in present]
     return [meet(ride.registry, _JUNCTIONS.get(step.kind, "sum"), op.name, shape, guests)]
 
 
