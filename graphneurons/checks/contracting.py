@@ -50,7 +50,8 @@ _FARTHEST = 16
 _KEEPING = frozenset(
     {"Identity", "Cast", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split",
      "DequantizeLinear", "t", "transpose", "permute", "view", "reshape", "squeeze", "unsqueeze", "detach", "clone",
-     "alias", "contiguous", "to", "_to_copy", "slice", "select", "split", "chunk"}
+     "dequantize_per_tensor", "dequantize_per_channel", "alias", "contiguous", "to", "_to_copy", "slice", "select",
+     "split", "chunk"}
 )  # fmt: skip
 
 

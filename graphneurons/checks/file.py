@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from graphneurons.axes.rules.tables import RULES
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.declared import contradictions
 from graphneurons.errors import printable
 from graphneurons.graph import CONTROL, Dim, Notice
 
 PROTOBUF_LIMIT = 2**31
-_KNOWN_DOMAINS = frozenset(
-    {"", "ai.onnx", "ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc", CONTROL, "aten",
-     "torch.nn", "pkg.onnxscript.torch_lib", "pkg.onnxscript.torch_lib.common"}
-)  # fmt: skip
+_KNOWN_DOMAINS = frozenset({domain for domain, _ in RULES}) | {
+    "ai.onnx", CONTROL, "pkg.onnxscript.torch_lib", "pkg.onnxscript.torch_lib.common"
+}
 _OPSET_CODES = frozenset(
     {"duplicate-opset", "impossible-opset", "missing-opset", "future-opset", "missing-ir-version", "undeclared-domain"}
 )

@@ -55,8 +55,8 @@ def _needed(graph: ModelGraph) -> set[str]:
     """Names of the activations, and of all ops they depend on."""
     needed: set[str] = set()
     for op in reversed(graph.ops):
-        ends = _bends(op) or op.type == "QuantizeLinear" or (op.domain, op.type) in INTEGER_SUMMING
-        if op.name in needed or ends:
+        ends = op.type in ("QuantizeLinear", "quantize_per_tensor") or (op.domain, op.type) in INTEGER_SUMMING
+        if op.name in needed or ends or _bends(op):
             needed.add(op.name)
             needed.update(graph.producer[name].name for name in op.inputs if name in graph.producer)
     return needed

@@ -11,7 +11,7 @@ from graphneurons.activations import _kind as kind_of
 from graphneurons.axes.binding import Binding
 from graphneurons.checks.bending import bend_of, numbers_of
 from graphneurons.checks.intervals import Bounds, Range, between, hull, made, product
-from graphneurons.checks.walking import Walk, quantized
+from graphneurons.checks.walking import Walk, quantized, rounded
 from graphneurons.graph import Op
 
 _MARGIN = 1e-5
@@ -302,6 +302,20 @@ def _dequantize(walk: Walk, op: Op) -> Range | None:
     return made(found.shape, (found.low - offset) * step, (found.high - offset) * step, found)
 
 
+def _quantize_traced(walk: Walk, op: Op) -> Range | None:
+    scale, zero, least, most = (op.attributes.get(name) for name in ("scale", "zero_point", "quant_min", "quant_max"))
+    if not (isinstance(scale, float) and isinstance(zero, int) and isinstance(least, int) and isinstance(most, int)):
+        return None
+    return rounded(walk, op, walk.input(op), scale, float(zero), (float(least), float(most)))
+
+
+def _dequantize_traced(walk: Walk, op: Op) -> Range | None:
+    scale, zero, found = op.attributes.get("scale"), op.attributes.get("zero_point"), walk.any_input(op)
+    if found is None or not found.integers or not isinstance(scale, float) or not isinstance(zero, int) or scale <= 0:
+        return None
+    return made(found.shape, (found.low - zero) * scale, (found.high - zero) * scale, found)
+
+
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(["Add", "Sub", "Mul", "Div"], _arithmetic),
     **dict.fromkeys(["Max", "Min", "maximum", "minimum"], _extreme),
@@ -326,4 +340,6 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(["Where", "where"], _chosen),
     "QuantizeLinear": _quantize,
     "DequantizeLinear": _dequantize,
+    "quantize_per_tensor": _quantize_traced,
+    "dequantize_per_tensor": _dequantize_traced,
 }  # fmt: skip

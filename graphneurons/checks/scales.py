@@ -40,6 +40,8 @@ SCALES: Mapping[str, tuple[int, ...]] = {
     "MatMulBnb4": (2,),
     "GatherBlockQuantized": (2,),
     "QMoE": (3, 6, 9),
+    "quantize_per_channel": (1,),
+    "dequantize_per_channel": (1,),
 }
 _BLOCKED = frozenset({"MatMulNBits", "MatMulBnb4", "GatherBlockQuantized"})
 """Ops whose scales come one per block."""

@@ -134,15 +134,23 @@ class Walk:
 
 
 def quantized(walk: Walk, op: Op, found: Range | None, scale_at: int, zero_at: int | None) -> Range | None:
-    """Numbers as integers of a scale and a zero point: flat beyond the ends of their type."""
-    scale = walk.constant(op, scale_at)
-    ref = walk.graph.weights.get(op.inputs[zero_at]) if zero_at is not None and walk.has(op, zero_at) else None
-    zero = None if ref is None or zero_at is None else walk.constant(op, zero_at)
-    dtype = "uint8" if ref is None and op.domain != "quantized_decomposed" else "" if ref is None else ref.dtype
-    if scale is None or scale.size != 1 or dtype not in ENDS or not (scale > 0).all():
+    """Numbers as integers of a stored scale and zero point: flat beyond the ends of their type."""
+    scale, has_zero = walk.constant(op, scale_at), zero_at is not None and walk.has(op, zero_at)
+    ref = walk.graph.weights.get(op.inputs[zero_at]) if has_zero and zero_at is not None else None
+    zero = walk.constant(op, zero_at) if ref is not None and zero_at is not None else np.zeros(1)
+    dtype = ref.dtype if ref is not None else "" if has_zero or "output_dtype" in op.attributes else "uint8"
+    if scale is None or scale.size != 1 or dtype not in ENDS or zero is None or zero.size != 1:
         return None
-    step, offset = float(scale.reshape(-1)[0]), 0.0 if zero is None else float(zero.reshape(-1)[0])
-    least, most = ENDS[dtype]
+    return rounded(walk, op, found, float(scale.reshape(-1)[0]), float(zero.reshape(-1)[0]), ENDS[dtype])
+
+
+def rounded(
+    walk: Walk, op: Op, found: Range | None, step: float, offset: float, ends: tuple[float, float]
+) -> Range | None:
+    """Numbers divided by ``step``, rounded, shifted by ``offset`` and clipped to ``ends``."""
+    least, most = ends
+    if not step > 0:
+        return None
     bend = Bend(
         lambda x: np.clip(np.rint(x / step) + offset, least, most),
         below=(least - offset) * step,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import WeightUse
-from graphneurons.graph import ModelGraph, Op, WeightRef
+from graphneurons.graph import Filled, ModelGraph, Op, WeightRef
 from graphneurons.health.decoding import Numbers, is_readable
 from graphneurons.health.numbering import Integers, Numbering, Run, Side, Tile, UnnumberedError, part_of
 from graphneurons.load.reading import read
@@ -77,7 +77,7 @@ def quantizer_of(
     use: WeightUse, op: Op, graph: ModelGraph
 ) -> tuple[WeightRef | None, WeightRef | None, tuple[int, ...], int, int] | None:
     """Scale, zero point, the stored axes in the order in which they meet them, the axis they run along, and block size:
-    of the op itself, or of a DequantizeLinear after nothing but Transpose and Identity."""
+    of the op itself, or of a DequantizeLinear (PyTorch's dequantize) after nothing but Transpose and Identity."""
     waiting = [(use.weight.name, tuple(range(len(use.weight.shape))))]
     for name, order in waiting:
         operands = _OPERANDS.get(op.type, {}).get(use.input)
@@ -95,6 +95,11 @@ def quantizer_of(
                     raise UnnumberedError("the attributes of its DequantizeLinear are malformed")
                 rank = max(len(order), 1)
                 return _constant(graph, reader, 1), _constant(graph, reader, 2), order, axis % rank, block
+            if reader.domain == "quantized_decomposed":
+                traced = _traced(graph, reader)
+                if traced is not None:
+                    axis = reader.attributes.get("axis", 0)
+                    return *traced, order, (axis if isinstance(axis, int) else 0) % max(len(order), 1), 0
             if reader.type == "Identity":
                 waiting.append((reader.output, order))
             if reader.type == "Transpose":
@@ -102,6 +107,19 @@ def quantizer_of(
                 if isinstance(perm, tuple) and sorted(perm, key=str) == sorted(range(len(order)), key=str):
                     waiting.append((reader.output, tuple(order[int(at)] for at in perm if isinstance(at, int))))
     return None
+
+
+def _traced(graph: ModelGraph, op: Op) -> tuple[WeightRef | None, WeightRef | None] | None:
+    """Scale and zero point of one of PyTorch's dequantizing ops: operands per channel, plain numbers per tensor."""
+    if op.type == "dequantize_per_channel":
+        return _constant(graph, op, 1), _constant(graph, op, 2)
+    scale, zero = op.attributes.get("scale"), op.attributes.get("zero_point", 0)
+    if op.type != "dequantize_per_tensor" or not isinstance(scale, int | float) or not isinstance(zero, int):
+        return None
+    return (
+        WeightRef(f"{op.name}.scale", "float32", (), Filled(float(scale))),
+        WeightRef(f"{op.name}.zero_point", "int32", (), Filled(zero)),
+    )
 
 
 def _constant(graph: ModelGraph, op: Op, operand: int | None) -> WeightRef | None:

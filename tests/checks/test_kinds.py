@@ -87,6 +87,50 @@ def test_models_without_values_are_not_called_clean() -> None:
     assert graphneurons.check(graph, {"select": ["GN1"], "ignore": ["GN103"]}).findings == ()
 
 
+def _quantized() -> Any:
+    """What PT2E quantization writes: int8 weights per channel and per tensor, and activations from zero upwards."""
+    import torch.ao.quantization.fx._decomposed
+
+    ops = torch.ops.quantized_decomposed
+
+    class Quantized(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.register_buffer("w", torch.randint(-100, 100, (6, 20), dtype=torch.int8))
+            self.register_buffer("scale", torch.rand(6) * 0.01 + 0.01)
+            self.register_buffer("zero", torch.zeros(6, dtype=torch.int64))
+            self.register_buffer("v", torch.randint(-100, 100, (5, 6), dtype=torch.int8))
+            self.register_buffer("bias", torch.zeros(6))
+
+        def forward(self, x: Any) -> Any:
+            q = ops.quantize_per_tensor(x, 0.01, -128, -128, 127, torch.int8)
+            x = ops.dequantize_per_tensor(q, 0.01, -128, -128, 127, torch.int8)
+            w = ops.dequantize_per_channel(self.w, self.scale, self.zero, 0, -127, 127, torch.int8)
+            h = torch.nn.functional.linear(x, w, self.bias).relu()
+            q = ops.quantize_per_tensor(h, 0.05, -128, -128, 127, torch.int8)
+            h = ops.dequantize_per_tensor(q, 0.05, -128, -128, 127, torch.int8)
+            v = ops.dequantize_per_tensor(self.v, 0.02, 0, -127, 127, torch.int8)
+            return torch.nn.functional.linear(h, v)
+
+    return Quantized().eval()
+
+
+def test_programs_that_pytorch_quantized_are_checked() -> None:
+    module, x = _quantized(), torch.zeros(2, 20)
+    graph = graphneurons.trace(module, x)
+    assert [each.units for each in graphneurons.scan(graphneurons.analyze(graph)).weights] == ["dequantized"] * 2
+    assert graphneurons.check(graph).findings == ()
+    module.scale[2] = 0
+    module.w[4] = torch.where(torch.arange(20) % 2 == 0, 127, -3).to(torch.int8)
+    # Inputs are quantized to at most 2.55.
+    module.bias[1] = -(module.w[1].clamp(min=0) * module.scale[1]).sum() * 2.56
+    told = graphneurons.check(graphneurons.trace(module, x), {"thresholds": {"GN304": {"least-synapses": 16}}})
+    assert {(each.code, each.layer, each.neurons) for each in told.findings} == {
+        ("GN202", "linear", (2,)), ("GN203", "linear", (1, 2)), ("GN303", "linear", (2,)), ("GN304", "linear", (4,)),
+    }  # fmt: skip
+
+
 def test_pt2_files_that_are_damaged_are_not_called_clean(tmp_path: Path, cli: Any) -> None:
     _kinds(tmp_path)
     data = (tmp_path / "m.pt2").read_bytes()
