@@ -97,7 +97,14 @@ def changed(subject: Subject, limits: Limits) -> Iterator[Found]:
         reads, read = _reads(before, drift.names), _reads(now, {})
         if not _reads_alike(before, now, labels, picked):
             told.append(f"reads was {reads or 'none'}, is {read or 'none'}")
-        elif before.wires and now.wires and before.wires != now.wires and _same_size(before, now):
+        elif (
+            before.wires
+            and now.wires
+            and before.wires != now.wires
+            and _same_size(before, now)
+            # Neurons of a layer that was packed or split have other numbers.
+            and not any(labels[0].get(each) in labels[2] for each in before.reads)
+        ):
             told.append("its synapses read other neurons of the same layers")
         if told:
             yield Found("; ".join(told), now.id, evidence={"changes": told})
