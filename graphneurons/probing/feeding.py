@@ -50,7 +50,8 @@ def read_data(path: str | os.PathLike[str]) -> dict[str, Array]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Feed:
-    """One input with its data: ``rows`` first, then the shape of one row, in the type the input wants."""
+    """One input with its data: ``rows`` first, then the shape of one row, in the type the input wants. For an input
+    that is a single number (a sampling rate), that number: all rows share it."""
 
     value: Value
     rows: Array
@@ -58,6 +59,10 @@ class Feed:
     @property
     def name(self) -> str:
         return self.value.name
+
+    @property
+    def is_shared(self) -> bool:
+        return not self.rows.ndim
 
 
 def matched(data: Mapping[str, Array], inputs: Sequence[Value], needed: Sequence[str], path: str) -> list[Feed]:
@@ -89,12 +94,17 @@ def matched(data: Mapping[str, Array], inputs: Sequence[Value], needed: Sequence
             f"no data for input {missing[0]!r}, which the layer depends on; it takes {told(wanted)}", file=path
         )
     feeds = [Feed(value, _cast(given[value.name], value, path)) for value in inputs if value.name in needed]
-    counts = {feed.name: len(feed.rows) for feed in feeds}
+    counts = {feed.name: len(feed.rows) for feed in feeds if not feed.is_shared}
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count:,}" for name, count in counts.items())
         raise UsageError(f"the inputs have different numbers of rows: {listed}", file=path)
-    if feeds and not len(feeds[0].rows):
-        raise UsageError(f"the data of input {feeds[0].name!r} have no rows", file=path)
+    if not any(counts.values()):
+        raise UsageError(
+            f"the data of input {next(iter(counts))!r} have no rows"
+            if counts
+            else "the layer depends on no input that has rows",
+            file=path,
+        )
     return feeds
 
 
@@ -106,7 +116,7 @@ def told(value: Value) -> str:
 
 
 def _cast(array: Array, value: Value, path: str) -> Array:
-    if not array.ndim:
+    if not array.ndim and value.shape != ():
         raise UsageError(
             f"the data of input {value.name!r} are one number; rows come first: give an array", file=path
         )

@@ -17,13 +17,15 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 class OnnxRunner:
     """A session that is called with arrays by input name and returns the one value the model was cut at.
 
-    ``model`` gives the serialized model. One thread and no fusions beyond the basic ones: the same bytes every time.
+    ``model`` gives the serialized model; ``shared`` are inputs that are the same in every run. One thread and no fusions
+    beyond the basic ones: the same bytes every time.
     Raises `DataError` where onnxruntime cannot load or run the model, `UsageError` where it is not installed.
     """
 
-    def __init__(self, model: Callable[[], bytes], path: str) -> None:
+    def __init__(self, model: Callable[[], bytes], path: str, shared: Mapping[str, Array]) -> None:
         self._model = model
         self._path = path
+        self._shared = shared
 
     @cached_property
     def _session(self) -> Any:
@@ -45,7 +47,7 @@ class OnnxRunner:
     def __call__(self, feeds: Mapping[str, Array]) -> Array:
         session = self._session
         try:
-            found: Array = session.run(None, dict(feeds))[0]
+            found: Array = session.run(None, {**self._shared, **feeds})[0]
         except Exception as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise DataError(f"onnxruntime cannot run it on {shapes}: {reason(error)}", file=self._path) from None

@@ -69,11 +69,10 @@ def _of_onnx(analysis: Analysis, origin: Origin, wish: Wish) -> Opened:
     chosen = choose(analysis, layer, after=wish.after)
     part = cut(origin, analysis.graph, chosen.value)
     feeds = matched(wish.data, analysis.graph.inputs, part.inputs, analysis.model.path)
-    if not feeds:
-        raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
-    reading = Reading(analysis, layer, chosen.value, feeds, wish.dims)
+    reading = Reading(analysis, layer, chosen.value, [feed for feed in feeds if not feed.is_shared], wish.dims)
     drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
-    session = OnnxRunner(partial(part.serialized, drawn), analysis.model.path)
+    shared = {feed.name: feed.rows for feed in feeds if feed.is_shared}
+    session = OnnxRunner(partial(part.serialized, drawn), analysis.model.path, shared)
     runner, notice = scaled(session, analysis.graph, chosen.value)
     settled = settle(reading, runner, wish.batch)
     notices = (settled.notice, notice, *(drawn.notices if drawn else ()))

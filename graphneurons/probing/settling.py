@@ -42,7 +42,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reading:
-    """What is read: the neurons of ``layer`` in ``value``, for the rows of ``feeds``."""
+    """What is read: the neurons of ``layer`` in ``value``, for the rows of ``feeds`` (none of them shared)."""
 
     analysis: Analysis
     layer: Layer

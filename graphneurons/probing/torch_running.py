@@ -16,7 +16,7 @@ from graphneurons.analysis import Analysis, Layer
 from graphneurons.analyzing import analyze
 from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
 from graphneurons.graph import ModelGraph, Value
-from graphneurons.load.resident import dtype_name, identity
+from graphneurons.load.resident import dtype_name, identity, is_empty
 from graphneurons.probing.choosing import Chosen, choose, find_layer
 from graphneurons.probing.feeding import ONLY, Array, Batching, Feed, matched
 from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Runner, Settled, checked, choices, settle, untold
@@ -55,6 +55,13 @@ def from_torch(model: Any, wish: Wish) -> Opened:
             f"{type(model).__name__} is no model; give a path, an Analysis, an nn.Module, a GraphModule, an "
             "ExportedProgram or a ModelProto"
         )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(
+            "TorchScript is not traced; give the module it was made of, or export the model to ONNX",
+            file=name_of(model),
+        )
+    if any(is_empty(tensor) for tensor in (*model.parameters(), *model.buffers())):
+        raise UsageError("its weights have no values (meta device); load them first", file=name_of(model))
     with _evaluating(model), plain_attention():
         return _of_module(model, wish)
 
@@ -77,8 +84,6 @@ def _of_program(program: Any, wish: Wish) -> Opened:
     layer, chosen = _chosen(analysis, wish)
     part = _cut(traced, chosen.value, layer)
     feeds = matched(wish.data, analysis.graph.inputs, part.inputs, analysis.model.path)
-    if not feeds:
-        raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
     reading = Reading(analysis, layer, chosen.value, feeds, wish.dims)
     runner, notices = part.runner(analysis, wish)
     return _opened(reading, chosen, settle(reading, runner, wish.batch), runner, notices)
@@ -133,10 +138,7 @@ def _fed(module: Any, data: Mapping[str, Array]) -> list[Feed]:
     """The data by the names of ``forward``'s arguments, floats in the type of the module's own. Raises `UsageError`."""
     torch = imported()
     path = name_of(module)
-    # In the order of the signature, for that is the order torch.export gives placeholders.
-    parameters = [
-        item for item in inspect.signature(module.forward).parameters.values() if item.kind not in _VARIADIC
-    ]
+    parameters = _parameters(module)
     names = [item.name for item in parameters]
     given = dict(data)
     if len(given) == 1 and next(iter(given)) not in names and (ONLY in given or len(names) == 1) and names:
@@ -159,6 +161,12 @@ def _fed(module: Any, data: Mapping[str, Array]) -> list[Feed]:
     return matched(given, values, list(given), path)
 
 
+def _parameters(module: Any) -> list[inspect.Parameter]:
+    """The named arguments of ``forward``, in the order of its signature: torch.export keeps to it."""
+    found = inspect.signature(module.forward).parameters.values()
+    return [item for item in found if item.kind not in _VARIADIC]
+
+
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -169,21 +177,25 @@ def _trace(module: Any, arrays: Mapping[str, Array]) -> Traced:
     torch = imported()
     like = next(iter(module.parameters()), None)
     example = {name: _tensor(array, like) for name, array in arrays.items()}
+    # By position where that is possible: arguments that are collected by a star have no names.
+    names = [item.name for item in _parameters(module) if item.kind != item.KEYWORD_ONLY]
+    first = not names or names[: len(example)] == list(example)
+    args, kwargs = (tuple(example.values()), {}) if first else ((), example)
     try:
-        program = torch.export.export(module, (), example, strict=False)
+        program = torch.export.export(module, args, kwargs, strict=False)
         return _exported(program, name_of(module), list(example))
     except GraphNeuronsError:
         raise
     except Exception as error:
-        first = LoadError(failure(error, False), file=name_of(module))
+        untraced = LoadError(failure(error, False), file=name_of(module))
     try:
         traced = module if isinstance(module, torch.fx.GraphModule) else torch.fx.symbolic_trace(module)
         placeholders = {
             str(node.target).lstrip("*"): node.name for node in traced.graph.nodes if node.op == "placeholder"
         }
-        return Traced(from_module(traced, (), example, name_of(module)), traced, {}, {}, placeholders)
+        return Traced(from_module(traced, args, kwargs, name_of(module)), traced, {}, {}, placeholders)
     except Exception:
-        raise first from None
+        raise untraced from None
 
 
 def _exported(program: Any, path: str, arguments: Sequence[str] = ()) -> Traced:

@@ -153,6 +153,14 @@ def test_a_reshape_that_puts_rows_into_the_sequence() -> None:
     assert "one by one" in got.notices[0]
 
 
+def test_an_input_that_is_one_number_is_shared_by_all_rows() -> None:
+    model = built("g (float[N, 4] x, float k) => (float y) { h = Mul(x, k) y = MatMul(h, w) }", w=WEIGHT)
+    del model.graph.input[1].type.tensor_type.shape.dim[:]
+    model.graph.input[1].type.tensor_type.shape.SetInParent()
+    got = activations(model, "y", {"x": X[:, 0], "k": np.float64(3)})
+    np.testing.assert_allclose(got.values, 3 * X[:, 0] @ WEIGHT, rtol=1e-4, atol=1e-5)
+
+
 def test_quantized_formats_agree() -> None:
     scale, zero = np.float32(0.05), np.uint8(128)
     whole = RNG.integers(-100, 100, (4, 5)).astype(np.int8)
@@ -272,6 +280,10 @@ REFUSED: dict[str, tuple[Callable[[], Any], str, Any, Mapping[str, Any], type[Gr
     ),
     "a number": (linear, "up", np.float32(3), {}, UsageError, "the data of input 'x' are one number; rows come first"),
     "no rows": (linear, "up", X[:0], {}, UsageError, "the data of input 'x' have no rows"),
+    "no layers": (
+        lambda: built("g (float[N, 4] x) => (float y) { y = Relu(x) }"), "y", X, {}, UsageError,
+        "no layer is called 'y'; the model has no layers",
+    ),
     "text": (linear, "up", np.array([["a"]]), {}, UsageError, "the data of input 'x' are <U1; it takes float32"),
     "floats for integers": (
         experts, "m", {"x": X[:, 0], "which": X[:, 0, 0]}, {}, UsageError,

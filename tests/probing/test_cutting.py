@@ -237,6 +237,7 @@ def test_layouts(name: str) -> None:
     data = RNG.standard_normal((7, *row)).astype(np.float32)
     got = activations(model, analyze_first(model), data, pooling="keep", batch=3)
     positions = len(got.values) // 7
+    assert got.notices == (), "rows are followed, not run one by one"
     np.testing.assert_array_equal(got.rows, np.repeat(np.arange(7), positions))
     for number in range(7):
         alone = activations(model, analyze_first(model), data[number : number + 1], pooling="keep")
