@@ -17,6 +17,8 @@ from graphneurons.probing.verdicts import corrected, selectivity, verdict
 
 def singles_of(run: Run, questions: Sequence[Question]) -> list[tuple[tuple[NeuronProbe, ...], tuple[Control, ...]]]:
     varying = np.flatnonzero(np.ptp(run.values, axis=0) > 0)
+    if not len(varying):
+        varying = np.arange(len(run.neurons))
     values = run.values[:, varying]
     ranked, best, controls = [], [], []
     for question in questions:
