@@ -151,20 +151,21 @@ def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activate
 
 def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], Activated | None]:
     """The activation on ``value``; or the values it is split into before any."""
+    consumers = graph.consumers
     for _ in range(_FARTHEST):
-        readers = tuple(reader for reader in graph.consumers.get(value, ()) if reader.type not in _MEASURES)
+        readers = tuple([reader for reader in consumers.get(value, ()) if reader.type not in _MEASURES])
         if not readers or value in graph.outputs:
             return (), None
-        if len(readers) == 1 and _kind(readers[0]) in _SPLITS and len(readers[0].outputs) > 1:
-            return readers[0].outputs, None
         if len(readers) > 1 and all(_kind(reader) == "Slice" for reader in readers):
             return tuple(reader.output for reader in readers), None
         if len(readers) > 1:
             return (), _spelled_out(value, readers, graph, constants)
-        reader = readers[0]
-        if _kind(reader) in _NAMED:
-            return (), Activated(_NAMED[_kind(reader)], reader.output)
-        if _kind(reader) == _CLIP:
+        reader, kind = readers[0], _kind(readers[0])
+        if kind in _SPLITS and len(reader.outputs) > 1:
+            return reader.outputs, None
+        if kind in _NAMED:
+            return (), Activated(_NAMED[kind], reader.output)
+        if kind == _CLIP:
             return (), Activated("Clip", reader.output)
         if not _passes(reader, value, constants):
             return (), None
@@ -177,9 +178,10 @@ _RECURRENT = {"LSTM": "Sigmoid, Tanh", "GRU": "Sigmoid, Tanh", "RNN": "Tanh", "D
 
 def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
     """Whether ``op`` leaves its operand what it is, up to a constant scale, shift or layout."""
-    if _kind(op) in _TRANSPARENT:
+    kind = _kind(op)
+    if kind in _TRANSPARENT:
         return op.inputs[0] == value
-    return _kind(op) in _ARITHMETIC and all(name in constants for name in op.inputs if name and name != value)
+    return kind in _ARITHMETIC and all([name in constants for name in op.inputs if name and name != value])
 
 
 def _spelled_out(

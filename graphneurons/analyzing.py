@@ -34,8 +34,8 @@ def analyze(
 
     Raises `LoadError` for files that are no models and `UsageError` for inputs or dimensions that do not exist.
     """
-    graph = model if isinstance(model, ModelGraph) else load(model)
     with paused_collection():
+        graph = model if isinstance(model, ModelGraph) else load(model)
         return _analyzed(graph, shapes, dims)
 
 

@@ -135,10 +135,8 @@ class Op:
     @property
     def output(self) -> str:
         """Name of the first output that is not left out (``""`` if there is none)."""
-        for name in self.outputs:
-            if name:
-                return name
-        return ""
+        outputs = self.outputs
+        return outputs[0] if outputs and outputs[0] else next(filter(None, outputs), "")
 
     @property
     def qualified(self) -> str:

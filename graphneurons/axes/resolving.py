@@ -61,13 +61,15 @@ FEATURELESS = Featureless()
 @dataclass(frozen=True)
 class Resolution:
     """What the walk found. ``shapes`` misses values whose shape cannot be made concrete; ``constants`` are the values
-    that derive from stored tensors and shapes alone; ``steps`` is keyed by op name."""
+    that derive from stored tensors and shapes alone; ``steps`` is keyed by op name; ``running`` are the ops that make
+    anything else, in the order of the graph."""
 
     graph: ModelGraph
     shapes: Mapping[str, Shape]
     values: Values
     constants: frozenset[str] | set[str]
     steps: Mapping[str, Step]
+    running: tuple[Op, ...]
 
     def site(self, op: Op) -> Site:
         return _site(op, self.graph, self.shapes, self.values, self.constants)
@@ -105,10 +107,9 @@ def resolve(
     }
     walk = _Walk(graph, known, shapes_known, Values(graph.weights))
     walk.constants.update(graph.weights)
-    steps: dict[str, Step] = {}
-    for op in graph.ops:
-        steps[op.name] = _settle(walk, op)
-    return Resolution(graph, walk.shapes, walk.values, walk.constants, steps)
+    steps = {op.name: _settle(walk, op) for op in graph.ops}
+    running = tuple([op for op in graph.ops if (output := op.output) and output not in walk.constants])
+    return Resolution(graph, walk.shapes, walk.values, walk.constants, steps, running)
 
 
 def _settle(walk: _Walk, op: Op) -> Step:

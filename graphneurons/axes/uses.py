@@ -59,10 +59,7 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
     found: list[Use] = []
     known: dict[Alike, list[Use]] = {}
     constants, weights = resolution.constants, resolution.graph.weights
-    for op in resolution.graph.ops:
-        output = op.output
-        if not output or output in constants:
-            continue
+    for op in resolution.running:
         picked = False
         for index, name in enumerate(op.inputs):
             if name in constants:

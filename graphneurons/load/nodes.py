@@ -63,9 +63,19 @@ def read_node(proto: Any, tensors: Tensors) -> Node:
         domain = intern(normal_domain(domain))
     metadata = proto.metadata_props
     scope = scope_of(name, _texts(metadata)) if metadata else from_name(name) if "/" in name else ()
-    plain = Node(kind, domain, overload, name, tuple(proto.input), outputs, NOTHING, scope)
-    attributes = proto.attribute
-    return _with_attributes(plain, attributes, tensors) if attributes else plain
+    inputs, attributes = tuple(proto.input), proto.attribute
+    if not attributes:
+        return Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope)
+    # Nodes that have the same attributes share one mapping of them.
+    written = tuple([attribute.SerializeToString() for attribute in attributes])
+    known = tensors.attributes.get(written)
+    if known is not None:
+        return Node(kind, domain, overload, name, inputs, outputs, known, scope)
+    plain = Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope)
+    found = _with_attributes(plain, attributes, tensors)
+    if not (found.graphs or found.references or any(map(_has_tensors, found.attributes.values()))):
+        tensors.attributes[written] = found.attributes
+    return found
 
 
 def _texts(metadata: Any) -> dict[str, str]:
@@ -75,24 +85,6 @@ def _texts(metadata: Any) -> dict[str, str]:
 
 
 def _with_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
-    """``node`` with its attributes; nodes that have the same share one mapping of them."""
-    written = tuple([proto.SerializeToString() for proto in protos])
-    known = tensors.attributes.get(written)
-    if known is not None:
-        return node._replace(attributes=known)
-    found = _read_attributes(node, protos, tensors)
-    plain = not found.graphs and not found.references
-    if plain and not any(map(_has_name, found.attributes.values())):
-        tensors.attributes[written] = found.attributes
-    return found
-
-
-def _has_name(value: Attribute) -> bool:
-    """Whether an attribute holds tensors: those are called by the node they are in."""
-    return isinstance(value, WeightRef) or (isinstance(value, tuple) and any(isinstance(v, WeightRef) for v in value))
-
-
-def _read_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
     values: dict[str, Attribute] = {}
     graphs: list[tuple[str, Any]] = []
     references: list[tuple[str, str]] = []
@@ -119,6 +111,11 @@ def _read_attributes(node: Node, protos: Any, tensors: Tensors) -> Node:
         else:
             tensors.refuse(where, "the attribute has no value")
     return node._replace(attributes=values or NOTHING, graphs=tuple(graphs), references=tuple(references))
+
+
+def _has_tensors(value: Attribute) -> bool:
+    """Whether an attribute holds tensors: those are called by the node they are in."""
+    return isinstance(value, WeightRef) or (isinstance(value, tuple) and any(isinstance(v, WeightRef) for v in value))
 
 
 def _strings(value: Any) -> WeightRef:

@@ -46,7 +46,7 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     found: dict[str, list[tuple[int, ...]]] = {}
     noted: set[object] = set()
     shapes = resolution.shapes
-    for op in resolution.graph.ops:
+    for op in resolution.running:
         if riding.keys().isdisjoint(op.inputs):
             continue
         brought = [riding.get(name) for name in op.inputs]

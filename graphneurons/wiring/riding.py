@@ -97,11 +97,9 @@ def walk(ride: Ride, kept: frozenset[str]) -> None:
     last = {name: op for op in graph.ops for name in op.inputs}
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
-    constants, riders = ride.resolution.constants, ride.riders
-    for op in graph.ops:
-        output = op.output
-        if output and output not in constants:
-            _ride(ride, op)
+    riders = ride.riders
+    for op in ride.resolution.running:
+        _ride(ride, op)
         for name in op.inputs:
             if last[name] is op and name not in kept:
                 riders.pop(name, None)
