@@ -104,8 +104,8 @@ _ATEN = {
 _MODULES = {**{f"BatchNorm{d}d": "BatchNormalization" for d in (1, 2, 3)}, "PReLU": "PRelu"}
 
 
-def _kind(op: Op) -> str:
-    """The op's type as ONNX names it."""
+def kind_of(op: Op) -> str:
+    """The type of ``op`` as ONNX names it, for PyTorch's functions and modules too."""
     if op.domain == "aten":
         return _ATEN.get(op.type, op.type)
     return _MODULES.get(op.type, op.type) if op.domain == "torch.nn" else op.type
@@ -138,7 +138,7 @@ def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activate
     listed = op.attributes.get("activations")
     if isinstance(listed, tuple) and listed:
         return Activated(", ".join(dict.fromkeys(str(name) for name in listed)), op.output)
-    inside = _RECURRENT.get(_kind(op)) or _NAMED.get(_kind(op))
+    inside = _RECURRENT.get(kind_of(op)) or _NAMED.get(kind_of(op))
     if inside is not None:
         return Activated(inside, op.output)
     values, found = _after(op.output, graph, constants)
@@ -156,11 +156,11 @@ def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[t
         readers = tuple([reader for reader in consumers.get(value, ()) if reader.type not in _MEASURES])
         if not readers or value in graph.outputs:
             return (), None
-        if len(readers) > 1 and all(_kind(reader) == "Slice" for reader in readers):
+        if len(readers) > 1 and all(kind_of(reader) == "Slice" for reader in readers):
             return tuple(reader.output for reader in readers), None
         if len(readers) > 1:
             return (), _spelled_out(value, readers, graph, constants)
-        reader, kind = readers[0], _kind(readers[0])
+        reader, kind = readers[0], kind_of(readers[0])
         if kind in _SPLITS and len(reader.outputs) > 1:
             return reader.outputs, None
         if kind in _NAMED:
@@ -178,7 +178,7 @@ _RECURRENT = {"LSTM": "Sigmoid, Tanh", "GRU": "Sigmoid, Tanh", "RNN": "Tanh", "D
 
 def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
     """Whether ``op`` leaves its operand what it is, up to a constant scale, shift or layout."""
-    kind = _kind(op)
+    kind = kind_of(op)
     if kind in _TRANSPARENT:
         return op.inputs[0] == value
     return kind in _ARITHMETIC and all([name in constants for name in op.inputs if name and name != value])
@@ -189,19 +189,19 @@ def _spelled_out(
 ) -> Activated | None:
     """The activation written as several ops that all start at ``value`` and end in a product with it."""
     for reader in readers:
-        if _kind(reader) not in _SPELLED:
+        if kind_of(reader) not in _SPELLED:
             continue
-        seen = [_kind(reader)]
+        seen = [kind_of(reader)]
         step = reader
         for _ in range(_FARTHEST):
             followers = graph.consumers.get(step.output, ())
             if len(followers) != 1:
                 break
             step = followers[0]
-            if _kind(step) not in _SPELLED:
+            if kind_of(step) not in _SPELLED:
                 break
-            seen.append(_kind(step))
-            if _kind(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
+            seen.append(kind_of(step))
+            if kind_of(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
                 found = _gate(seen)
                 if found and _leads_back(step, value, graph):
                     return Activated(found, step.output)
@@ -224,6 +224,6 @@ def _leads_back(op: Op, value: str, graph: ModelGraph) -> bool:
     """Whether one operand of ``op`` is ``value`` itself, or ``value`` scaled."""
     for name in op.inputs:
         producer = graph.producer.get(name)
-        if name == value or (producer is not None and _kind(producer) in ("Mul", "Div") and value in producer.inputs):
+        if name == value or (producer is not None and kind_of(producer) in ("Mul", "Div") and value in producer.inputs):
             return True
     return False

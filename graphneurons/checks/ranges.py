@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from graphneurons.activations import _kind as kind_of
+from graphneurons.activations import kind_of
 from graphneurons.analysis import Analysis
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.planes import Plane, TooLargeError

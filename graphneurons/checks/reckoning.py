@@ -7,7 +7,7 @@ from math import inf, prod, sqrt
 
 import numpy as np
 
-from graphneurons.activations import _kind as kind_of
+from graphneurons.activations import kind_of
 from graphneurons.axes.binding import Binding
 from graphneurons.checks.bending import bend_of, numbers_of
 from graphneurons.checks.intervals import Bounds, Range, between, hull, made, product
