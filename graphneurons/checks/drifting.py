@@ -14,7 +14,7 @@ from graphneurons.checks.locking import Lock, LockedLayer, Reference, lock
 from graphneurons.comparing.differences import Difference, difference
 from graphneurons.comparing.fingerprints import Fingerprint, Item, fingerprint, is_same, is_zero, tolerance
 from graphneurons.comparing.matrices import Matrix, Reader
-from graphneurons.comparing.pairing import Pairing, paired
+from graphneurons.comparing.pairing import MOST_ALIGNED, Pairing, paired
 from graphneurons.comparing.sketches import Floats, estimated, sketch_of
 
 OF_LAYERS = frozenset({"weight", "table", "stored"})
@@ -142,6 +142,7 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
     """What is in no pair, but for copies of what is, and zeros. A bias that is not one per neuron (positions added in
     advance) and a single number are constants."""
     sizes = {layer.id: layer.neurons for layer in mine.layers}
+    shapes = _by_shape(theirs.items)
     seen: set[object] = set()
     for at, item in enumerate(mine.items):
         mark = (item.holder, item.name, item.kind)
@@ -150,12 +151,21 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
         found = item.fingerprint
         if item.kind != "unlabelled" and is_zero(found):
             continue
-        if any(is_same(found, each.fingerprint) for each in theirs.items):
+        if any(is_same(found, each.fingerprint) for each in shapes.get(found.shape, ())):
             continue
         seen.add(mark)
         single = found.rows == 1 or found.rows > sizes.get(item.of, found.rows)
         constant = item.kind in ("bias", "normalisation") and single
         yield replace(item, kind="elementwise") if constant else item
+
+
+def _by_shape(items: Sequence[Item]) -> Mapping[tuple[int, int], list[Item]]:
+    """Items by their shape, the first thousands of each: more are not compared each with each."""
+    found: dict[tuple[int, int], list[Item]] = defaultdict(list)
+    for item in items:
+        if len(found[item.fingerprint.shape]) < MOST_ALIGNED:
+            found[item.fingerprint.shape].append(item)
+    return found
 
 
 def _picked(item: Item, others: Sequence[Item]) -> Item:
@@ -176,6 +186,7 @@ class _Comparison:
         self.reader = reader
         self.other = other
         self.done: dict[object, Difference] = {}
+        self.shapes = _by_shape(before)
 
     def changed(self, pair: Pairing) -> Iterator[Changed]:
         befores, nows = ([items[at] for at in places] for items, places in
@@ -202,7 +213,7 @@ class _Comparison:
         if len(nows) != 1 or len(befores) != 1 or befores[0].kind not in OF_LAYERS:
             return ""
         current = nows[0].fingerprint
-        for item in self.before:
+        for item in self.shapes.get(current.shape, ()):
             was = item.fingerprint
             other = item.kind == nows[0].kind and was.norm and item.holder != befores[0].holder
             if other and is_same(was, current):

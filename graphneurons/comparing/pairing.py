@@ -86,14 +86,16 @@ class _Search:
                 item = self.before[at]
                 if not _class(item) or (item.holder in alike if mark is _place else item.name not in parts):
                     waiting[mark(item)].append(at)
+            lines = {name: iter(same) for name, same in waiting.items()}
             taken: set[int] = set()
+            lost: set[int] = set()
             for at in self.right:
-                same = waiting.get(mark(self.now[at]))
-                if same:
-                    first = same.pop(0)
+                first = next(lines.get(mark(self.now[at]), iter(())), None)
+                if first is not None:
                     taken.add(at)
-                    self.left.remove(first)
+                    lost.add(first)
                     yield self._pair(first, at)
+            self.left = [at for at in self.left if at not in lost]
             self.right = [at for at in self.right if at not in taken]
 
     def same(self, aligned: bool = False) -> Iterator[Pairing]:
@@ -116,15 +118,16 @@ class _Search:
 
     def _shared(self, befores: list[int], nows: list[int]) -> Iterator[Pairing]:
         left, right = list(befores), list(nows)
-        for mark in (_place, _stored, _holder, None):
-            for at in list(left):
-                chosen = next(
-                    (o for o in right if mark is None or mark(self.now[o]) == mark(self.before[at])), None
-                )
-                if chosen is not None:
-                    left.remove(at)
-                    right.remove(chosen)
-                    yield self._pair(at, chosen)
+        for mark in (_place, _stored, _holder, _anything):
+            waiting: dict[object, list[int]] = defaultdict(list)
+            for other in reversed(right):
+                waiting[mark(self.now[other])].append(other)
+            pairs = [(at, same.pop()) for at in left if (same := waiting.get(mark(self.before[at])))]
+            lost, gone = {at for at, _ in pairs}, {other for _, other in pairs}
+            left = [at for at in left if at not in lost]
+            right = [other for other in right if other not in gone]
+            for at, other in pairs:
+                yield self._pair(at, other)
         # What is left has partners that are taken: copies. Of weights only where a loop is unrolled on one side.
         for rest, all_before in ((right, True), (left, False)):
             for at in rest:
@@ -324,6 +327,10 @@ def _stored(item: Item) -> object:
 
 def _holder(item: Item) -> object:
     return item.of or item.holder
+
+
+def _anything(item: Item) -> object:
+    return None
 
 
 def _outline(item: Item) -> object:
