@@ -131,6 +131,34 @@ def test_nothing_is_green_because_no_weight_could_be_read(cli: Cli, tmp_path: Pa
     assert "none of its weights can be read" in ran.err
 
 
+@pytest.mark.parametrize("size", [0, 100, -4])
+def test_a_data_file_that_is_too_short_is_told_with_the_weight(size: int, cli: Cli, tmp_path: Path) -> None:
+    made = HEALTHY["mlp"](np.random.default_rng(0))
+    onnx.save(made, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    whole = (tmp_path / "m.data").stat().st_size
+    os.truncate(tmp_path / "m.data", size if size >= 0 else whole + size)
+    for arguments in ([], ["--exit-zero"], ["--select", "GN2", "--exit-zero"]):
+        ran = cli("check", "m.onnx", *arguments)
+        assert (ran.code, ran.err.count("\n")) == (2, 1)
+        assert ran.err.startswith("error: m.onnx: fc")
+        assert "m.data" in ran.err
+
+
+def test_a_data_file_of_another_model_is_drift(cli: Cli, tmp_path: Path) -> None:
+    for seed in range(2):
+        made = HEALTHY["mlp"](np.random.default_rng(seed))
+        path, data = tmp_path / f"m{seed}.onnx", f"m{seed}.data"
+        onnx.save(made, path, save_as_external_data=True, location=data, size_threshold=0)
+    assert cli("lock", "m0.onnx", "-o", "m0.lock.json").code == 0
+    assert cli("check", "m0.onnx", "--against", "m0.lock.json").code == 0
+    os.replace(tmp_path / "m1.data", tmp_path / "m0.data")
+    assert cli("check", "m0.onnx").code == 0
+    ran = cli("check", "m0.onnx", "--against", "m0.lock.json", "--format", "json")
+    (report,) = json.loads(ran.out)["models"]
+    assert ran.code == 1
+    assert {each["layer"] for each in report["findings"] if each["code"] == "GN506"} == {"fc1", "fc2"}
+
+
 def test_a_model_without_weights_is_clean(cli: Cli, tmp_path: Path) -> None:
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
