@@ -80,7 +80,7 @@ def _fits(wanted: tuple[Dim, ...], there: tuple[Dim, ...]) -> bool:
     if len(wanted) != len(there):
         return False
     for want, size in zip(wanted, there, strict=True):
-        if isinstance(size, int) and (isinstance(want, str) or want not in (None, size)):
+        if isinstance(size, int) and want not in (None, size):
             return False
     return True
 

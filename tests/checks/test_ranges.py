@@ -104,7 +104,10 @@ MODELS: dict[str, tuple[list[onnx.NodeProto], Weights]] = {
                        q=Q, qs=NEURON_SCALES),
     "conv transpose": spatial([op("ConvTranspose", "s w b", "y", group=2, strides=[2, 2])],
                               w=normal(6, 2, 3, 3), b=normal(4)),
-    "padded": spatial([op("Conv", "s w", "y", pads=[1, 1, 1, 1])], w=normal(4, 6, 3, 3)),
+    "padded": spatial([op("Add", "s ten", "t"), op("Conv", "t w", "y", pads=[1, 1, 1, 1])],
+                      w=-np.abs(normal(4, 6, 3, 3)), ten=np.float32(10)),
+    "strided": spatial([op("Add", "s ten", "t"), op("ConvTranspose", "t w", "y", strides=[3, 3])],
+                       w=-np.abs(normal(6, 4, 2, 2)), ten=np.float32(10)),
     "layer norm": flat([op("LayerNormalization", "x g b", "n"), op("Gemm", "n w", "y")], g=normal(6), b=normal(6),
                        w=normal(6, 5)),
     "softmax": flat([op("Softmax", "x", "n"), op("Gemm", "n w", "y")], w=normal(6, 5)),
@@ -245,3 +248,17 @@ def test_weights_that_are_computed_are_not_taken_for_the_stored_ones(tmp_path: P
     assert "h" not in walk.known
 
 
+def test_what_differs_along_a_dynamic_axis_is_told_of_all_of_it(tmp_path: Path) -> None:
+    nodes = [
+        op("Sigmoid", "x", "s"), op("Concat", "x s", "c", axis=0), op("Slice", "c one many zero", "cut"),
+        op("Relu", "cut", "y"),
+    ]  # fmt: skip
+    weights = {"one": np.array([1]), "many": np.array([1000]), "zero": np.array([0])}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, key) for key, value in weights.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    # Of one row of x nothing is left in the cut, but of two rows one is.
+    assert float(walk_of(tmp_path / "m.onnx", {"x": (0.0, 5.0)}).known["cut"].high.max()) >= 5

@@ -90,3 +90,13 @@ def test_a_stream_that_is_an_output_is_read(tmp_path: Path) -> None:
     zero(made, "head", [2])
     made.graph.output.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, None))
     assert found(made, tmp_path / "m.onnx") == []
+
+
+def test_neurons_that_were_mixed_on_the_way_are_read(tmp_path: Path) -> None:
+    made = stream(gated=True)
+    gate = next(each for each in made.graph.node if each.op_type == "Mul")
+    gate.input[1] = "mean"
+    made.graph.initializer.append(numpy_helper.from_array(np.array([1]), "axes"))
+    made.graph.node.insert(2, op("ReduceMean", "r0 axes", "mean"))
+    zero(made, "b1", [3])
+    assert found(made, tmp_path / "m.onnx") == []

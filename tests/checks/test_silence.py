@@ -149,6 +149,14 @@ def test_neurons_that_are_also_heard_elsewhere_are_not_silent(reader: str, tmp_p
     assert _findings(tmp_path / "m.onnx", UNIT) == []
 
 
+def test_a_neuron_has_to_be_silent_wherever_it_stands(tmp_path: Path) -> None:
+    nodes = [op("Gemm", "x w", "h", transB=1), op("Tile", "h twice", "t"), op("Add", "t b", "a"), op("Relu", "a", "y")]
+    bias = np.zeros(12, np.float32)
+    bias[[2, 5]] = bias[[8, 9]] = -100
+    _saved(tmp_path / "m.onnx", nodes, {"w": W, "twice": np.array([1, 2]), "b": bias}, [8])
+    assert [each.neurons for each in _findings(tmp_path / "m.onnx", UNIT)] == [(2,)]
+
+
 def test_sizes_of_dynamic_dimensions_prove_nothing(tmp_path: Path) -> None:
     nodes = [op("InstanceNormalization", "x g b", "n"), op("Conv", "n k c", "h"), op("Relu", "h", "y")]
     weights = {"g": np.ones(3, np.float32), "b": np.zeros(3, np.float32), "k": K, "c": np.full(6, -1e4, np.float32)}

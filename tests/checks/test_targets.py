@@ -46,6 +46,10 @@ def test_half_of_the_synapses_has_to_be_lost(tmp_path: Path) -> None:
     values[0, 7], values[1, 7], values[2, 7] = 60, 160, 200
     values[3, 9:] = 0
     values[3, 7] = 1e4
+    # Zeros stay what they are.
+    values = np.concatenate([values, np.zeros((1, 512), np.float32)])
+    values[4, :20] = random.normal(size=20)
+    values[4, 3] = 30
     nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], name="/fc/Gemm", transB=1)]
     made = model(nodes, {"w": values}, {"x": [1, 512]}, ["y"])
     (finding,) = found(checked(made, tmp_path, {"select": ["GN307"]}), "GN307")
@@ -150,4 +154,25 @@ def test_branches_may_have_other_shapes_than_declared(tmp_path: Path) -> None:
     node = helper.make_node("If", ["flag"], ["z"], then_branch=branch("a", 3), else_branch=branch("b", 5))
     made.graph.node.extend([node, helper.make_node("Neg", ["z"], ["minus"])])
     made.graph.output.append(helper.make_tensor_value_info("minus", TensorProto.FLOAT, [1, 5]))
+    assert found(checked(made, tmp_path), "GN608") == []
+
+
+def test_states_of_a_loop_may_grow(tmp_path: Path) -> None:
+    info = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            helper.make_node("Concat", ["v", "row"], ["longer"], axis=0),
+            helper.make_node("Identity", ["going"], ["go"]),
+        ],
+        "body",
+        [info("i", TensorProto.INT64, []), info("going", TensorProto.BOOL, []), info("v", TensorProto.FLOAT, None)],
+        [info("go", TensorProto.BOOL, []), info("longer", TensorProto.FLOAT, None)],
+    )
+    made = _made("cnn")
+    for name, value in {"row": np.ones((1, 2), np.float32), "times": np.array(5), "yes": np.array(True)}.items():
+        made.graph.initializer.append(numpy_helper.from_array(value, name))
+    made.graph.input.append(info("first", TensorProto.FLOAT, [1, 2]))
+    made.graph.node.append(helper.make_node("Loop", ["times", "yes", "first"], ["last"], body=body))
+    made.graph.node.append(helper.make_node("Neg", ["last"], ["minus"]))
+    made.graph.output.append(info("minus", TensorProto.FLOAT, [6, 2]))
     assert found(checked(made, tmp_path), "GN608") == []
