@@ -7,17 +7,18 @@ from importlib import import_module
 import click
 
 COMMANDS = {
-    "analyze": "graphneurons.cli.analyze",
-    "check": "graphneurons.cli.check",
-    "explain": "graphneurons.cli.explain",
-    "health": "graphneurons.cli.health",
-    "lock": "graphneurons.cli.lock",
-    "match": "graphneurons.cli.match",
-    "probe": "graphneurons.cli.probe",
-    "render": "graphneurons.cli.render",
-    "wiring": "graphneurons.cli.wiring",
+    "analyze": "Neurons and synapses of every weight of ONNX models.",
+    "check": "A gate before deployment: rules about weights and wiring.",
+    "explain": "What a rule of check does, and how to fix what it finds.",
+    "health": "Statistics of the weights of every neuron.",
+    "lock": "Write down what a model is, to tell drift later.",
+    "match": "Which layer of one model is which layer of another.",
+    "probe": "What the neurons of a layer respond to: learned probes.",
+    "render": "Pictures: neurons by row and column, the network, circuits.",
+    "wiring": "Who feeds whom: layers, synapses, junctions.",
 }
-"""Name of a command -> the module with a function ``command`` that is it."""
+"""Name of a command -> what it is for. It is the function ``command`` of the module of its name, which the list of all
+commands does not import."""
 
 
 class Lazy(click.Group):
@@ -25,9 +26,14 @@ class Lazy(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        module = COMMANDS.get(cmd_name)
-        found: click.Command | None = import_module(module).command if module else None
+        if cmd_name not in COMMANDS:
+            return None
+        found: click.Command = import_module(f"graphneurons.cli.{cmd_name}").command
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

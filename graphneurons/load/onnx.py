@@ -20,6 +20,7 @@ from graphneurons.load.nodes import normal_domain
 from graphneurons.load.notices import Notices
 from graphneurons.load.order import first_unsorted, topological
 from graphneurons.load.paths import open_model
+from graphneurons.load.protobuf import SURELY_KNOWN, model_proto, newest_opset
 from graphneurons.load.sequences import with_slices
 from graphneurons.load.sniff import looks_like, message_like
 from graphneurons.load.tensors import Tensors
@@ -76,12 +77,10 @@ def _honest(path: str) -> Iterator[None]:
 
 
 def _load(buffer: Buffer, path: str, directory: str | None) -> ModelGraph:
-    import onnx
-
     with _honest(path), paused_collection():
         try:
             skimmed = skim(buffer, path)
-            model: Any = onnx.ModelProto.FromString(skimmed.structure)
+            model: Any = model_proto().FromString(skimmed.structure)
         except Exception:
             found = looks_like(buffer[:_HEAD])
             if found is not None:
@@ -149,8 +148,6 @@ def _sorted(ops: list[Op], known: list[str], path: str, notices: Notices) -> tup
 
 def _note_header(model: Any, skimmed: Skimmed, size: int, notices: Notices) -> dict[str, int]:
     """The model's operator sets by domain, with notes on everything odd about the header."""
-    import onnx
-
     for name, at in skimmed.repeated:
         notices.add(
             "duplicate-field", name, f"given twice (again at byte {at}); protobuf merges both, counts may double"
@@ -170,13 +167,14 @@ def _note_header(model: Any, skimmed: Skimmed, size: int, notices: Notices) -> d
             notices.add("impossible-opset", domain or "ai.onnx", f"operator set {version} does not exist")
     if not model.opset_import:
         notices.add("missing-opset", "", "the file imports no operator set")
-    newest = onnx.defs.onnx_opset_version()
-    if versions.get("", 0) > newest:
+    if versions.get("", 0) > SURELY_KNOWN and versions[""] > (newest := newest_opset()):
         notices.add("future-opset", "ai.onnx", f"operator set {versions['']} is newer than the newest known, {newest}")
     return versions
 
 
 def _note_shadows(model: Any, notices: Notices) -> None:
+    if not model.functions:
+        return
     import onnx
 
     for proto in model.functions:

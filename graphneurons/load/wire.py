@@ -11,7 +11,7 @@ TrainingInfoProto, SparseTensorProto); encoding after https://protobuf.dev/progr
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 from dataclasses import dataclass
 from mmap import mmap
@@ -143,7 +143,7 @@ def skim(buffer: Buffer, path: str) -> Skimmed:
 
 
 def _skim(buffer: Buffer, path: str) -> Skimmed:
-    nonce = secrets.token_bytes(16)
+    nonce = os.urandom(16)
     pieces: list[bytes] = []
     repeated: list[tuple[str, int]] = []
     top: set[tuple[int, int]] = set()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import click
 import pytest
 
+import graphneurons.cli as cli_room
+from graphneurons.cli.commands import COMMANDS, commands
 from tests.cli.conftest import environment
 
 HEAVY = ("numpy", "onnx", "networkx", "rich", "torch", "google.protobuf", "graphneurons.analysis", "graphneurons.load")
@@ -42,6 +46,14 @@ def test_help_and_version_import_nothing_heavy(arguments):
     told = json.loads(done.stderr[done.stderr.rindex(b'{"code"') :])
     assert not [name for name in HEAVY if name in told["loaded"]]
     assert told["code"] == (2 if "nonsense" in arguments[-1] else 0)
+
+
+def test_the_list_of_commands_says_what_each_command_says_of_itself():
+    """The list is written down apart, so that it imports no command."""
+    context = click.Context(commands, info_name="graphneurons")
+    assert {name: commands.get_command(context, name).get_short_help_str(120) for name in COMMANDS} == COMMANDS
+    modules = Path(cli_room.__file__).parent.glob("*.py")
+    assert {path.stem for path in modules if "@click.command" in path.read_text()} == set(COMMANDS)
 
 
 def test_version(process):
