@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from graphneurons.errors import DataError, LoadError
-from graphneurons.graph import ModelGraph, WeightRef
+from graphneurons.graph import External, ModelGraph, WeightRef
 from graphneurons.load.dtypes import DTYPES, stored_bytes
 from graphneurons.load.externals import Externals
 from graphneurons.load.notices import Notices
@@ -27,7 +31,16 @@ from graphneurons.probing.untrained import Draws
 LARGEST = (1 << 31) - (1 << 20)
 """Bytes one protobuf message may have, with room for what is around the weights."""
 
+LARGE = 1 << 20
+"""Bytes from which on an initializer is handed over apart from the message."""
+
+NOWHERE = "graphneurons/handed over in memory"
+
 _EXTERNAL = 1
+_NATIVE = {
+    "float16": "<f2", "float32": "<f4", "float64": "<f8",
+    **{f"{sign}int{bits}": f"<{sign[:1] or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
 _FIELD_NUMBERS = {name: number for number, name in DATA_FIELDS.items()}
 
 
@@ -54,6 +67,15 @@ class Origin:
             os.close(descriptor)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Filled:
+    """``model``: a serialized ModelProto; ``apart``: large initializers by name. The model says they are external data,
+    of a file there is none of, so that a runtime takes them from memory: a message may have 2 GiB, and is copied."""
+
+    model: bytes
+    apart: Mapping[str, npt.NDArray[Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Cut:
     """A model that puts out ``value`` of another and holds only what that depends on. ``inputs``: which of the inputs
@@ -64,20 +86,19 @@ class Cut:
     inputs: tuple[str, ...]
     flat: ModelGraph | None = None
 
-    def serialized(self, draws: Draws | None = None) -> bytes:
-        """The ModelProto with its weights, or with those that ``draws`` gives. Raises `DataError` where weights are
-        missing or are too many for one message."""
+    def filled(self, draws: Draws | None = None) -> Filled:
+        """The model with its weights, or with those that ``draws`` gives. Raises `DataError` where weights are missing
+        or are too many for one message."""
         if self.flat is not None:
             from graphneurons.probing.inlining import inlined
 
-            whole: bytes = inlined(self.flat, self.value, draws).SerializeToString()
-            return whole
+            return Filled(inlined(self.flat, self.value, draws).SerializeToString(), {})
         with self.origin.opened() as buffer:
             model, skimmed = _structure(buffer, self.origin.path)
             _trim(model, self.value)
-            _Filling(self.origin, buffer, skimmed, draws).fill(model)
-            found: bytes = model.SerializeToString()
-            return found
+            filling = _Filling(self.origin, buffer, skimmed, draws)
+            filling.fill(model)
+            return Filled(model.SerializeToString(), filling.apart)
 
 
 def cut(origin: Origin, graph: ModelGraph, value: str) -> Cut:
@@ -116,8 +137,8 @@ def _trim(model: Any, value: str) -> tuple[str, ...]:
     trimmed.output.append(onnx.ValueInfoProto(name=value))
     functions = _called(model.functions, trimmed.node)
     model.graph.CopyFrom(trimmed)
-    for field in ("functions", "training_info", "metadata_props"):
-        model.ClearField(field)
+    for left_out in ("functions", "training_info", "metadata_props"):
+        model.ClearField(left_out)
     model.functions.extend(functions)
     return inputs
 
@@ -174,18 +195,20 @@ class _Filling:
     buffer: Buffer
     skimmed: Skimmed
     draws: Draws | None
+    apart: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     filled: int = 0
 
     def fill(self, model: Any) -> None:
         directory = None if self.origin.data is not None else os.path.dirname(self.origin.path)
         self.externals = Externals(self.origin.path, directory, Notices())
-        self._graph(model.graph)
+        self._graph(model.graph, outer=True)
         for function in model.functions:
             self._nodes(function.node)
 
-    def _graph(self, graph: Any) -> None:
+    def _graph(self, graph: Any, *, outer: bool = False) -> None:
         for tensor in graph.initializer:
-            self._tensor(tensor, tensor.name)
+            if not (outer and self._set_apart(tensor)):
+                self._tensor(tensor, tensor.name)
         for sparse in graph.sparse_initializer:
             self._tensor(sparse.values, "")
             self._tensor(sparse.indices, "")
@@ -206,6 +229,31 @@ class _Filling:
                     self._tensor(item.indices, "")
             for graph in _graphs(node):
                 self._graph(graph)
+
+    def _set_apart(self, tensor: Any) -> bool:
+        """Whether ``tensor`` is large and of a type numpy has: it is then read into memory of its own."""
+        dtype = DTYPES[tensor.data_type]
+        native = _NATIVE.get(dtype.name)
+        shape = tuple(tensor.dims)
+        if native is None or dtype.bits * prod(shape) < 8 * LARGE:
+            return False
+        piece = self.skimmed.cut(tensor.raw_data) if tensor.raw_data else None
+        if tensor.data_location == _EXTERNAL:
+            stored = read(WeightRef(tensor.name, dtype.name, shape, self._storage(tensor)))
+        elif piece is not None and piece.field in ("raw_data", "float_data", "double_data"):
+            # A packed list of IEEE numbers is byte for byte what raw_data would be.
+            stored = np.frombuffer(self.buffer, native, prod(shape), piece.offset).copy()
+        else:
+            return False
+        if self.draws is not None and self.draws.concerns(tensor.name):
+            drawn = self.draws.raw(tensor.name, dtype.name, shape, stored.tobytes(), dtype.bits)
+            stored = np.frombuffer(drawn, native)
+        self.apart[tensor.name] = stored.reshape(shape)
+        for name in (*_FIELD_NUMBERS, "external_data"):
+            tensor.ClearField(name)
+        tensor.data_location = _EXTERNAL
+        tensor.external_data.add(key="location", value=NOWHERE)
+        return True
 
     def _tensor(self, tensor: Any, name: str) -> None:
         if tensor.data_location == _EXTERNAL:
@@ -232,15 +280,14 @@ class _Filling:
             )
 
     def _external(self, tensor: Any) -> bytes:
-        dtype = DTYPES[tensor.data_type]
-        elements = 1
-        for size in tensor.dims:
-            elements *= size
-        length = stored_bytes(elements, dtype.bits)
-        self._room_for(length)
-        storage = self.externals.stored(tensor.external_data, length, tensor.name)
-        found: bytes = read(WeightRef(tensor.name, "uint8", (length,), storage)).tobytes()
+        storage = self._storage(tensor)
+        self._room_for(storage.length)
+        found: bytes = read(WeightRef(tensor.name, "uint8", (storage.length,), storage)).tobytes()
         return found
+
+    def _storage(self, tensor: Any) -> External:
+        length = stored_bytes(prod(tensor.dims), DTYPES[tensor.data_type].bits)
+        return self.externals.stored(tensor.external_data, length, tensor.name)
 
 
 def _redraw(tensor: Any, name: str, draws: Draws) -> None:
@@ -249,8 +296,8 @@ def _redraw(tensor: Any, name: str, draws: Draws) -> None:
     dtype = DTYPES[tensor.data_type]
     stored = tensor.raw_data or numpy_helper.to_array(tensor).tobytes()
     drawn = draws.raw(name, dtype.name, tuple(tensor.dims), stored, dtype.bits)
-    for field in _FIELD_NUMBERS:
-        tensor.ClearField(field)
+    for name_of_field in _FIELD_NUMBERS:
+        tensor.ClearField(name_of_field)
     tensor.raw_data = drawn
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from graphneurons.errors import DataError, UsageError
+from graphneurons.probing.cutting import Filled
 from graphneurons.probing.feeding import Array
 
 INSTALL = 'pip install "graphneurons[probe]"'
@@ -17,12 +18,12 @@ _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 class OnnxRunner:
     """A session that is called with arrays by input name and returns the one value the model was cut at.
 
-    ``model`` gives the serialized model; ``shared`` are inputs that are the same in every run. One thread and no fusions
-    beyond the basic ones: the same bytes every time.
-    Raises `DataError` where onnxruntime cannot load or run the model, `UsageError` where it is not installed.
+    ``model`` gives the model with its weights; ``shared`` are inputs that are the same in every run. One thread and no
+    fusions beyond the basic ones: the same bytes every time. Raises `DataError` where onnxruntime cannot load or run
+    the model, `UsageError` where it is not installed.
     """
 
-    def __init__(self, model: Callable[[], bytes], path: str, shared: Mapping[str, Array]) -> None:
+    def __init__(self, model: Callable[[], Filled], path: str, shared: Mapping[str, Array]) -> None:
         self._model = model
         self._path = path
         self._shared = shared
@@ -38,9 +39,13 @@ class OnnxRunner:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        model = self._model()
+        filled = self._model()
+        # Their memory is numpy's: it must live as long as the session.
+        self._apart = {name: onnxruntime.OrtValue.ortvalue_from_numpy(item) for name, item in filled.apart.items()}
         try:
-            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            if self._apart:
+                options.add_external_initializers(list(self._apart), list(self._apart.values()))
+            return onnxruntime.InferenceSession(filled.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise DataError(f"onnxruntime cannot load it up to this layer: {reason(error)}", file=self._path) from None
 

@@ -72,7 +72,7 @@ def _of_onnx(analysis: Analysis, origin: Origin, wish: Wish) -> Opened:
     reading = Reading(analysis, layer, chosen.value, [feed for feed in feeds if not feed.is_shared], wish.dims)
     drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
     shared = {feed.name: feed.rows for feed in feeds if feed.is_shared}
-    session = OnnxRunner(partial(part.serialized, drawn), analysis.model.path, shared)
+    session = OnnxRunner(partial(part.filled, drawn), analysis.model.path, shared)
     runner, notice = scaled(session, analysis.graph, chosen.value)
     settled = settle(reading, runner, wish.batch)
     notices = (settled.notice, notice, *(drawn.notices if drawn else ()))

@@ -66,6 +66,13 @@ class Places:
             )
         return self if shape == self.shape else replace(self, shape=shape)
 
+    def like(self, other: Places) -> Places:
+        """The same with the positions that ``other`` has, which is of another number of rows."""
+        taken = {*self.row_axes, *self.neuron_axes}
+        return replace(
+            self, shape=tuple(size if at in taken else other.shape[at] for at, size in enumerate(self.shape))
+        )
+
     def read(self, value: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         """``value`` as (rows, positions, neurons). Raises `DataError` where it has another shape than was told."""
         if value.shape != self.shape:

@@ -96,7 +96,15 @@ def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settle
             if batch == 1 and not sizes:
                 return _alone(reading, runner, batching)
             try:
-                found = checked(reading, found if batch or sizes else _small_enough(reading, found), runner)
+                proof = checked(reading, found if sizes else _of_two(reading, found), runner)
+                if isinstance(proof, str):
+                    found = proof
+                elif not sizes:
+                    # There are as many positions as in the run of two rows.
+                    found = found if batch else _small_enough(reading, found)
+                    found = replace(found, places=found.places.like(proof.places))
+                else:
+                    found = proof
             except DataError as error:
                 failed, found = failed or error, "the model does not run on several"
             else:
@@ -107,6 +115,12 @@ def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settle
     if not why:
         raise _misfit(reading)
     return _one_by_one(reading, runner, batch, why[0], close, failed)
+
+
+def _of_two(reading: Reading, settled: Settled) -> Settled:
+    """``settled`` for batches of two rows, which prove as much as larger ones."""
+    found = reading.settled(replace(settled.batching, size=2))
+    return settled if isinstance(found, str) else found
 
 
 def _small_enough(reading: Reading, settled: Settled) -> Settled:
@@ -183,7 +197,7 @@ def checked(reading: Reading, settled: Settled, runner: Runner) -> Settled | str
     """
     batching, feeds, value = settled.batching, reading.feeds, reading.value
     last = len(feeds[0].rows) - 1
-    picks = [min(at, last) for at in range(batching.size)]
+    picks = [min(at, last) for at in range(batching.size - 1)] + [last]
     first = runner(batching.picked(feeds, picks))
     settled = replace(settled, places=settled.places.fitted(first.shape, value))
     if batching.size == 1 or not last:

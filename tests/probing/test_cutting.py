@@ -47,7 +47,7 @@ def test_only_what_the_layer_needs_is_kept(tmp_path: Path) -> None:
     path = saved(built(CHAIN, **W), tmp_path)
     analysis = analyze(path)
     part = cut(Origin(str(path)), analysis.graph, "kept")
-    model = onnx.ModelProto.FromString(part.serialized())
+    model = onnx.ModelProto.FromString(part.filled().model)
     onnx.checker.check_model(_typed(model))
     assert part.inputs == ("x",)
     assert [node.op_type for node in model.graph.node] == ["MatMul", "Relu"]
@@ -138,7 +138,7 @@ def test_external_data_is_read_beside_the_model_only(tmp_path: Path) -> None:
     path = saved(external(model, "a.bin", inner), inner)
     np.testing.assert_allclose(activations(path, "first", X).values, np.maximum(X @ W["a"], 0), rtol=1e-5)
     part = cut(Origin(str(path)), analyze(path).graph, "kept")
-    assert b"a.bin" not in part.serialized()
+    assert b"a.bin" not in part.filled().model
     (inner / "a.bin").unlink()
     with pytest.raises(DataError, match=r"^.*a\.bin: a: the data file cannot be opened"):
         activations(path, "first", X)
@@ -162,6 +162,33 @@ def test_a_link_put_there_after_the_analysis_is_not_followed(tmp_path: Path) -> 
     (inner / "a.bin").symlink_to(tmp_path / "elsewhere.bin")
     with pytest.raises(GraphNeuronsError, match="goes through a symbolic link"):
         activations(analysis, "first", X)
+
+
+@pytest.mark.parametrize("seed", [None, 1])
+def test_large_weights_are_handed_over_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int | None
+) -> None:
+    """They are no part of the message, whose size is limited; what is computed is the same."""
+    wide = {**W, "a": RNG.standard_normal((4, 400)).astype(np.float32), "b": np.ones((400, 4), np.float32)}
+    (tmp_path / "outside").mkdir()
+    inside = saved(built(CHAIN, **wide), tmp_path)
+    outside = saved(external(built(CHAIN, **wide), "a.bin", tmp_path / "outside"), tmp_path / "outside")
+    paths = [inside, outside]
+    wanted = [activations(path, "second", {"x": X, "other": X}, untrained=seed).values for path in paths]
+    monkeypatch.setattr("graphneurons.probing.cutting.LARGE", 1)
+    for path, before in zip(paths, wanted, strict=True):
+        filled = cut(Origin(str(path)), analyze(path).graph, "second").filled()
+        assert {"a", "b"} <= set(filled.apart)
+        assert len(filled.model) < 1000
+        got = activations(path, "second", {"x": X, "other": X}, untrained=seed)
+        np.testing.assert_array_equal(got.values, before)
+
+
+def test_too_many_weights_for_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("graphneurons.probing.cutting.LARGEST", 100)
+    path = saved(built(CHAIN, **{**W, "a": np.ones((4, 400), np.float32)}), tmp_path)
+    with pytest.raises(DataError, match="more than the 2 GiB that fit into one ONNX message; choose an earlier layer"):
+        activations(path, "first", X)
 
 
 def test_models_in_memory(tmp_path: Path) -> None:
@@ -257,8 +284,8 @@ def test_an_untrained_copy_keeps_all_but_the_weights(tmp_path: Path) -> None:
     path = saved(built(CHAIN, **W), tmp_path)
     analysis = analyze(path)
     part = cut(Origin(str(path)), analysis.graph, "y")
-    trained = onnx.ModelProto.FromString(part.serialized())
-    copy = onnx.ModelProto.FromString(part.serialized(draws(analysis, 3)))
+    trained = onnx.ModelProto.FromString(part.filled().model)
+    copy = onnx.ModelProto.FromString(part.filled(draws(analysis, 3)).model)
     assert [n.SerializeToString() for n in copy.graph.node] == [n.SerializeToString() for n in trained.graph.node]
     for before, after in zip(trained.graph.initializer, copy.graph.initializer, strict=True):
         assert (before.name, before.dims, before.data_type) == (after.name, after.dims, after.data_type)
