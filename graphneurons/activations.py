@@ -181,7 +181,7 @@ def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
     kind = kind_of(op)
     if kind in _TRANSPARENT:
         return op.inputs[0] == value
-    return kind in _ARITHMETIC and all([name in constants for name in op.inputs if name and name != value])
+    return kind in _ARITHMETIC and all([name in constants for name in op.inputs if name and name != value])  # noqa: C419 - quicker
 
 
 def _spelled_out(

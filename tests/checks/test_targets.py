@@ -166,7 +166,7 @@ def test_states_of_a_loop_may_grow(tmp_path: Path) -> None:
         ],
         "body",
         [info("i", TensorProto.INT64, []), info("going", TensorProto.BOOL, []), info("v", TensorProto.FLOAT, None)],
-        [info("go", TensorProto.BOOL, []), info("longer", TensorProto.FLOAT, None)],
+        [info("go", TensorProto.BOOL, []), info("longer", TensorProto.FLOAT, [3, 2])],
     )
     made = _made("cnn")
     for name, value in {"row": np.ones((1, 2), np.float32), "times": np.array(5), "yes": np.array(True)}.items():
