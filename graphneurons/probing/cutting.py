@@ -59,12 +59,13 @@ class Origin:
             return
         descriptor = open_model(self.path)
         try:
-            with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as buffer:
-                yield buffer
+            buffer = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise LoadError(f"the file cannot be read ({error})", file=self.path) from None
         finally:
             os.close(descriptor)
+        with buffer:
+            yield buffer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
