@@ -47,10 +47,11 @@ _FIELD_NUMBERS = {name: number for number, name in DATA_FIELDS.items()}
 @dataclass(frozen=True)
 class Origin:
     """A model that can be opened again: the file ``path``, or ``data`` in memory (``path`` is then what it is called).
-    """
+    ``size``: how many bytes the file had when it was analyzed."""
 
     path: str
     data: bytes | None = None
+    size: int | None = None
 
     @contextmanager
     def opened(self) -> Iterator[Buffer]:
@@ -65,6 +66,8 @@ class Origin:
         finally:
             os.close(descriptor)
         with buffer:
+            if self.size is not None and len(buffer) != self.size:
+                raise LoadError("the file has changed since it was analyzed; analyze it again", file=self.path)
             yield buffer
 
 

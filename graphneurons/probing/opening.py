@@ -61,7 +61,7 @@ def _origin(analysis: Analysis) -> Origin:
             "an analysis does not keep the model it is of; give the model itself: a path, an nn.Module, a ModelProto",
             file=path,
         )
-    return Origin(path)
+    return Origin(path, size=analysis.model.bytes or None)
 
 
 def _of_onnx(analysis: Analysis, origin: Origin, wish: Wish) -> Opened:

@@ -191,6 +191,14 @@ def test_too_many_weights_for_one_message(tmp_path: Path, monkeypatch: pytest.Mo
         activations(path, "first", X)
 
 
+def test_a_file_that_was_changed_since_is_not_read(tmp_path: Path) -> None:
+    path = saved(built(CHAIN, **W), tmp_path)
+    analysis = analyze(path)
+    saved(built(CHAIN.replace("kept", "held"), **W, more=np.ones(3)), tmp_path)
+    with pytest.raises(LoadError, match="the file has changed since it was analyzed; analyze it again"):
+        activations(analysis, "first", X)
+
+
 def test_models_in_memory(tmp_path: Path) -> None:
     model = built(CHAIN, **W)
     np.testing.assert_allclose(activations(model, "first", X).values, np.maximum(X @ W["a"], 0), rtol=1e-5)
