@@ -185,3 +185,32 @@ def test_a_scale_of_zero_or_nan_shows_in_its_neuron(tmp_path: Path) -> None:
     assert found.constant.tolist() == [False, False, True]
     scales = next(m for m in health.modulators if m.name == "s")
     assert (scales.nan.tolist(), scales.zeros.tolist()) == ([1], [0])
+
+
+@pytest.mark.parametrize("layout", ["rows", "columns"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize("zero", [None, 3])
+@pytest.mark.parametrize("odd", [None, 0.0, -0.5, 1e-25, 1e-40, 1e30])
+def test_scales_of_any_size_and_sign(
+    layout: str, dtype: str, zero: int | None, odd: float | None, tmp_path: Path
+) -> None:
+    """Integers whose scales are ordinary are scaled once they are summed, others one by one."""
+    shape = (12, 96) if layout == "rows" else (96, 12)
+    q = of_type(dtype, shape)
+    axis = 0 if layout == "rows" else 1
+    scale = RANDOM.uniform(0.01, 1, 12).astype(np.float32)
+    if odd is not None:
+        scale[5] = odd
+    weights = {"w": q, "s": scale}
+    names = ["w", "s"]
+    if zero is not None:
+        weights["z"] = np.full(12, zero, dtype)
+        names.append("z")
+    nodes = [
+        helper.make_node("DequantizeLinear", names, ["d"], axis=axis),
+        helper.make_node("Gemm", ["x", "d"], ["y"], transB=1 - axis),
+    ]
+    with np.errstate(all="ignore"):
+        expected = restored(q, scale[:, None] if layout == "rows" else scale, zero or 0)
+    analysis, health = scanned(saved(tmp_path / "m.onnx", nodes, weights, [1, 96]))
+    agrees(health.weights[0], analysis.layers[0].weights[0], expected, 2.0**-126)

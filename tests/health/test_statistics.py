@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from graphneurons.analysis import Factor, WeightUse
 from graphneurons.graph import Filled, Inline, InMemory, Sparse, WeightRef
-from graphneurons.health import scan, scanning, summing
+from graphneurons.health import kernels, scan, scanning, summing
 from graphneurons.health.decoding import smallest_normal
 from tests.health.naive import BITS, TYPES, agrees, axes_of, in_file, inline, one_layer, values_of
 
@@ -192,3 +192,33 @@ def test_a_huge_sparse_or_filled_weight_costs_what_it_stores() -> None:
     assert (found.positive[7], found.zeros[7], found.zeros[8]) == (1, shape[1] - 1, shape[1])
     filled = WeightRef("w", "float32", shape, Filled(2.0))
     assert (scan(one_layer(WeightUse(filled, 1, axes))).weights[0].neurons.l2 == 2048).all()
+
+
+@pytest.mark.parametrize("roles", [("neuron", "synapse"), ("synapse", "neuron")])
+def test_odd_tiles_among_plain_ones(roles: tuple[Kind, Kind], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of these rows lies in a tile of its own, which is summed another way."""
+    values = np.random.default_rng(6).normal(size=(40, 300)).astype(np.float32)
+    values[2, :7] = np.nan
+    values[6, [1, 2]] = np.inf, -np.inf
+    values[10] *= np.float32(1e-39)
+    values[14] *= np.float32(1e25)
+    values[18, ::3] = 0
+    values[22] *= np.float32(1e-22)
+    values[26] = np.nan
+    values[30, 5:9] = 1e30, np.nan, 0, 1e-42
+    use = WeightUse(
+        inline(values.view(np.uint32), "float32", values.shape),
+        1,
+        axes_of((Factor("a", 40, roles[0]),), (Factor("b", 300, roles[1]),)),
+    )
+    monkeypatch.setattr(summing, "TILE", 4 * 300)
+    agrees(scan(one_layer(use)).weights[0], use, values, smallest_normal("float32"))
+
+
+@pytest.mark.parametrize("lower", [1, 23, 24, 64, 100, 2051])
+def test_rows_are_counted_alike_with_and_without_bit_counts(lower: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = np.random.default_rng(lower).random((2, 9, lower)) < 0.7
+    for counts_bits in (kernels._COUNTS_BITS, False):
+        monkeypatch.setattr(kernels, "_COUNTS_BITS", counts_bits)
+        np.testing.assert_array_equal(kernels._counts(mask, "upper"), mask.sum(axis=2))
+        np.testing.assert_array_equal(kernels._counts(mask, "lower"), mask.sum(axis=1))
