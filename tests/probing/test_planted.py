@@ -116,7 +116,7 @@ def test_a_nonlinear_probe_finds_xor_and_not_what_is_not_there() -> None:
     values, labels = planted(rows=300)
     chosen = {name: labels[name] for name in ("xor", "nothing")}
     report = probe_activations(
-        collected(values), concepts_of(chosen), methods=("nonlinear",), refits=20, draws=3, folds=3
+        collected(values), concepts_of(chosen), methods=("nonlinear",), refits=10, draws=3, folds=3, level=0.1
     )
     xor, nothing = (one.probes[0] for one in report.concepts)
     assert (xor.method, xor.weights, xor.verdict.carries, nothing.verdict.carries) == ("nonlinear", None, True, False)
@@ -202,7 +202,7 @@ def test_positions_of_a_row_stay_together() -> None:
 @pytest.mark.parametrize("kind", ["rows", "groups", "classes", "numbers"])
 def test_under_the_null_hardly_any_run_finds_a_neuron(kind: str) -> None:
     """Neurons that know nothing, correlated and sparse ones among them: the familywise error is the level."""
-    runs, wrong, blind = 200, 0, 0
+    runs, wrong, blind = 120, 0, 0
     for seed in range(runs):
         random = np.random.default_rng(seed)
         groups = np.repeat(np.arange(24), 3) if kind == "groups" else np.arange(60)
