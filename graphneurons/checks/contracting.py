@@ -232,16 +232,28 @@ def _summed(
     lowest, highest, less, more = (np.zeros(facts.neurons) for _ in range(4))
     if factor < 0:
         low, high, factor = -high, -low, -factor
+    is_finite = bool(np.isfinite(low).all() and np.isfinite(high).all())
+    bounds = np.stack([high, low, np.abs(high), np.abs(low)])
     for piece in pieces:
         x = np.asarray(piece.numbers, np.float64)
-        up, down = np.maximum(x, 0.0), np.minimum(x, 0.0)
+        up = np.maximum(x, 0.0)
+        with np.errstate(all="ignore"):
+            down = x - up
+            one, two = (piece.products(each, bounds) if is_finite else None for each in (up, down))
+        if one is not None and two is not None:
+            for into, terms in zip(
+                (highest, lowest, more, less),
+                (one[0] + two[1], one[1] + two[0], one[2] - two[3], one[3] - two[2]),
+                strict=True,
+            ):
+                piece.add(terms, into)
+            continue
         above, beneath = high[piece.channels], low[piece.channels]
-        for into, size, one, two in ((highest, more, above, beneath), (lowest, less, beneath, above)):
+        for into, size, top, bottom in ((highest, more, above, beneath), (lowest, less, beneath, above)):
             with np.errstate(invalid="ignore"):
-                terms = _times(up, one) + _times(down, two)
+                terms = _times(up, top) + _times(down, bottom)
             piece.per_neuron(terms, into)
-            with np.errstate(invalid="ignore"):
-                piece.per_neuron(np.abs(terms), size)
+            piece.per_neuron(np.abs(terms), size)
     margin = MARGIN.get(facts.dtype, DEFAULT_MARGIN)
     with np.errstate(invalid="ignore"):
         lowest = lowest * factor + bias - margin * (less * factor + np.abs(bias))

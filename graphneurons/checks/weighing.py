@@ -34,8 +34,23 @@ class Piece:
 
     def per_neuron(self, values: npt.NDArray[Any], into: Numbers) -> None:
         """Adds ``values``, one per number, to the entries of their neurons."""
-        summed = values.sum(axis=self.along, keepdims=True)
+        self.add(values.sum(axis=self.along, keepdims=True), into)
+
+    def add(self, summed: npt.NDArray[Any], into: Numbers) -> None:
+        """Adds what was summed up along one axis to the entries of the neurons."""
         np.add.at(into, np.broadcast_to(self.neurons, summed.shape), summed)
+
+    def products(self, values: Numbers, vectors: Numbers) -> list[Numbers] | None:
+        """Sums of ``values`` times each vector's entry for their channel, to be added to the neurons; None where the
+        channels lie along other axes than the one that is summed."""
+        if any(size > 1 for axis, size in enumerate(self.channels.shape) if axis != self.along):
+            return None
+        chosen = np.broadcast_to(vectors[:, self.channels.reshape(-1)], (len(vectors), values.shape[self.along]))
+        if self.along == 2:
+            made = values @ chosen.T
+            return [made[..., at : at + 1] for at in range(len(vectors))]
+        made = chosen @ values
+        return [made[:, at : at + 1] for at in range(len(vectors))]
 
 
 @dataclass(frozen=True, slots=True)
