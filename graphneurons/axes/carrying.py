@@ -110,7 +110,11 @@ def _merged(data: Integers, position: int) -> Integers:
     if data.shape[position] == 1:
         return data
     high = data.max(axis=position, keepdims=True)
-    low = np.where(data == NOBODY, high, data).min(axis=position, keepdims=True)
+    if int(data.min()) >= NOBODY:
+        # Without a sign, nobody is the largest number there is, and the least is that of somebody.
+        low = data.view(np.uint64).min(axis=position, keepdims=True).view(np.int64)
+    else:
+        low = np.where(data == NOBODY, high, data).min(axis=position, keepdims=True)
     merged: Integers = np.where(low == high, low, np.minimum(low, MIXED))
     return merged
 
