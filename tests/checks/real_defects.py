@@ -10,11 +10,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from graphneurons.checks.readers import groups_of
 from tests.checks.defects import ON_NEURONS
 from tests.checks.models import Random, attribute
 from tests.checks.real_models import (
     FLOAT,
     QUANTIZED,
+    RECURRENT,
     Ground,
     Spot,
     bias_of,
@@ -87,6 +89,43 @@ def _on_neurons(change: Callable[..., None], code: str) -> Inject:
         change(rows, chosen, random)
         put(made, spot.name, values)
         return _at(code, spot.layer.id, chosen)
+
+    return inject
+
+
+def _recurrent(change: Callable[..., None], code: str, weights: slice) -> Inject:
+    """In rows of one direction, of the weights of inputs and of states."""
+
+    def inject(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
+        layer = pick([each for each in ground.analysis.layers if each.op.type in ("LSTM", "GRU", "RNN")], random)
+        if layer is None or any(use.weight.name not in stored(made) for use in layer.weights):
+            return None
+        directions = layer.weights[0].weight.shape[0]
+        rows = layer.neurons // directions
+        direction = int(random.integers(directions))
+        chosen = _two(rows, random)
+        for use in layer.weights[weights]:
+            values = values_of(stored(made)[use.weight.name])
+            change(values[direction], chosen, random)
+            put(made, use.weight.name, values)
+        return _at(code, layer.id, tuple(direction * rows + each for each in chosen))
+
+    return inject
+
+
+def _grouped(change: Callable[..., None], code: str) -> Inject:
+    """In a convolution whose groups read channels of their own."""
+
+    def inject(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
+        layer = pick([each for each in ground.analysis.layers if groups_of(ground.analysis, each.id) > 1], random)
+        if layer is None or layer.op.type != "Conv" or layer.weights[0].weight.name not in stored(made):
+            return None
+        name = layer.weights[0].weight.name
+        values = values_of(stored(made)[name])
+        chosen = _two(values.shape[0], random)
+        change(values, chosen, random)
+        put(made, name, values)
+        return _at(code, layer.id, chosen)
 
     return inject
 
@@ -434,6 +473,11 @@ _QOPERATOR = tuple(each for each in QUANTIZED if each[2].startswith("qoperator")
 
 REAL_DEFECTS: tuple[RealDefect, ...] = (
     *(RealDefect(name, _on_neurons(change, code)) for name, (change, code) in _CHANGES.items()),
+    RealDefect("zeroed recurrent neurons", _recurrent(*ON_NEURONS["zeroed neurons"], slice(None)), RECURRENT),
+    RealDefect("duplicated recurrent neuron", _recurrent(*ON_NEURONS["duplicated neuron"], slice(None)), RECURRENT),
+    RealDefect("NaN in the weights of a state", _recurrent(*ON_NEURONS["NaN"], slice(1, 2)), RECURRENT),
+    RealDefect("zeroed neurons of a grouped convolution", _grouped(*ON_NEURONS["zeroed neurons"])),
+    RealDefect("NaN in a grouped convolution", _grouped(*ON_NEURONS["NaN"])),
     RealDefect("columns zeroed", _unread),
     RealDefect("silent ReLU", _silence),
     RealDefect("NaN in a bias", _nan_bias),

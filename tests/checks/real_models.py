@@ -33,6 +33,10 @@ FLOAT: tuple[tuple[str, How], ...] = (
     ("vit", "dynamo"), ("whisper", "dynamo"),
 )  # fmt: skip
 
+RECURRENT: tuple[tuple[str, How], ...] = tuple(
+    (name, how) for name in ("lstm", "lstm_bi_2", "gru", "gru_bi_2", "rnn_bi_2") for how in ("dynamo", "legacy")
+)  # type: ignore[assignment]
+
 QUANTIZED: tuple[tuple[str, How, str], ...] = tuple(
     (name, "legacy", scheme)
     for name in ("mlp_2d", "cnn_bn", "resnet50", "mobilenet", "bert", "gpt2")
