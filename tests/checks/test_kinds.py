@@ -148,3 +148,19 @@ def test_defects_of_quantization_and_structure_need_no_file(tmp_path: Path) -> N
     told = [(each.code, each.layer) for each in graphneurons.check(made).findings]
     assert told == [(each.code, each.layer) for each in graphneurons.check(tmp_path / "m.onnx").findings]
     assert ("GN303", "conv") in told
+
+
+def test_slopes_of_old_prelu_are_one_per_channel(tmp_path: Path) -> None:
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("PRelu", ["x", "slope"], ["y"])],
+        "g",
+        [info("x", 1, [2, 3, 4])],
+        [info("y", 1, [2, 3, 4])],
+        [onnx.numpy_helper.from_array(np.full(3, 0.1, np.float32), "slope")],
+    )
+    for opset, codes in ((6, []), (7, ["GN107", "GN101"])):
+        made = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)])
+        onnx.save(made, tmp_path / "m.onnx")
+        report = graphneurons.check(tmp_path / "m.onnx", {"select": ["GN101", "GN107"]})
+        assert [each.code for each in report.findings] == codes
