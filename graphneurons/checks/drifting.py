@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 
@@ -142,7 +144,7 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
     """What is in no pair, but for copies of what is, and zeros. A bias that is not one per neuron (positions added in
     advance) and a single number are constants."""
     sizes = {layer.id: layer.neurons for layer in mine.layers}
-    shapes = _by_shape(theirs.items)
+    others = _Index(theirs.items)
     seen: set[object] = set()
     for at, item in enumerate(mine.items):
         mark = (item.holder, item.name, item.kind)
@@ -151,7 +153,7 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
         found = item.fingerprint
         if item.kind != "unlabelled" and is_zero(found):
             continue
-        if any(is_same(found, each.fingerprint) for each in shapes.get(found.shape, ())):
+        if next(others.same(found), None) is not None:
             continue
         seen.add(mark)
         single = found.rows == 1 or found.rows > sizes.get(item.of, found.rows)
@@ -159,13 +161,24 @@ def _rest(mine: Lock, told: set[int], theirs: Lock) -> Iterator[Item]:
         yield replace(item, kind="elementwise") if constant else item
 
 
-def _by_shape(items: Sequence[Item]) -> Mapping[tuple[int, int], list[Item]]:
-    """Items by their shape, the first thousands of each: more are not compared each with each."""
-    found: dict[tuple[int, int], list[Item]] = defaultdict(list)
-    for item in items:
-        if len(found[item.fingerprint.shape]) < MOST_ALIGNED:
-            found[item.fingerprint.shape].append(item)
-    return found
+class _Index:
+    """Items by shape and norm, to find those that hold the same numbers."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self._items: dict[tuple[int, int], list[Item]] = defaultdict(list)
+        for item in sorted(items, key=lambda item: item.fingerprint.norm):
+            self._items[item.fingerprint.shape].append(item)
+        self._norms = {shape: [item.fingerprint.norm for item in found] for shape, found in self._items.items()}
+
+    def same(self, wanted: Fingerprint) -> Iterator[Item]:
+        norms, items = self._norms.get(wanted.shape, []), self._items.get(wanted.shape, [])
+        start = bisect_left(norms, wanted.norm * (1 - _NEAR))
+        for item in islice(items, start, min(start + MOST_ALIGNED, bisect_right(norms, wanted.norm * (1 + _NEAR)))):
+            if is_same(item.fingerprint, wanted):
+                yield item
+
+
+_NEAR = 0.02
 
 
 def _picked(item: Item, others: Sequence[Item]) -> Item:
@@ -186,7 +199,7 @@ class _Comparison:
         self.reader = reader
         self.other = other
         self.done: dict[object, Difference] = {}
-        self.shapes = _by_shape(before)
+        self.index = _Index(before)
 
     def changed(self, pair: Pairing) -> Iterator[Changed]:
         befores, nows = ([items[at] for at in places] for items, places in
@@ -212,11 +225,8 @@ class _Comparison:
         """Whose weights these were, if they were another layer's."""
         if len(nows) != 1 or len(befores) != 1 or befores[0].kind not in OF_LAYERS:
             return ""
-        current = nows[0].fingerprint
-        for item in self.shapes.get(current.shape, ()):
-            was = item.fingerprint
-            other = item.kind == nows[0].kind and was.norm and item.holder != befores[0].holder
-            if other and is_same(was, current):
+        for item in self.index.same(nows[0].fingerprint):
+            if item.kind == nows[0].kind and item.fingerprint.norm and item.holder != befores[0].holder:
                 return item.holder
         return ""
 

@@ -248,14 +248,26 @@ class _Search:
 
     def in_place(self) -> Iterator[Pairing]:
         """Weights of layers of the same shape, in the same order."""
-        left = [at for at in self.left if self.before[at].kind in ("weight", "table")]
-        right = [at for at in self.right if self.now[at].kind in ("weight", "table")]
-        if not left or not right or len(left) + len(right) > MOST_ALIGNED:
+        kinds = ("weight", "table", "stored")
+        left = [at for at in self.left if self.before[at].kind in kinds]
+        right = [at for at in self.right if self.now[at].kind in kinds]
+        if len(left) + len(right) > MOST_ALIGNED:
+            yield from self._in_order(left, right)
             return
         was, current = [_outline(self.before[at]) for at in left], [_outline(self.now[at]) for at in right]
         for block in SequenceMatcher(None, was, current, autojunk=False).get_matching_blocks():
             for step in range(block.size):
                 yield self._pair(left[block.a + step], right[block.b + step])
+
+    def _in_order(self, left: Sequence[int], right: Sequence[int]) -> Iterator[Pairing]:
+        """Matrices of one kind and shape in their order, where there are too many to align."""
+        waiting: dict[object, list[int]] = defaultdict(list)
+        for at in reversed(left):
+            waiting[_outline(self.before[at])].append(at)
+        for other in right:
+            same = waiting.get(_outline(self.now[other]))
+            if same:
+                yield self._pair(same.pop(), other)
 
     def copies(self) -> Iterator[Pairing]:
         """What an unrolled loop uses again, of a recurrent layer whose weights were found changed."""
