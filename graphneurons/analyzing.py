@@ -58,6 +58,9 @@ def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
 
 
 def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:
-    planes = [ride.aligned.get((item.op.name, use.operand)) for use in item.uses]
-    found = {modulated_source(wiring, plane) for plane in planes if plane is not None}
+    found = {
+        modulated_source(wiring, plane)
+        for use in item.uses
+        if (plane := ride.aligned.get((item.op.name, use.operand))) is not None
+    }
     return found.pop() if len(found) == 1 else None

@@ -16,6 +16,7 @@ from graphneurons.axes import aten_indexing, aten_joining, aten_layouts, indexin
 from graphneurons.axes.moving import Layout, Payload, first, padded
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.rules.site import NoRule, Shape, Site
+from graphneurons.graph import Op
 
 
 def _known(site: Site, index: int, what: str) -> tuple[int, ...]:
@@ -324,6 +325,14 @@ LAYOUTS: Mapping[str, Layout] = {
     **aten_indexing.LAYOUTS,
 }
 """Op type -> how it moves planes. ATen's ops are in lower case, so no name stands for two."""
+
+def transposed(op: Op, plane: Plane) -> Plane:
+    """``plane`` through a Transpose whose attribute was found to fit."""
+    order = op.attributes.get("perm")
+    if not isinstance(order, tuple) or not order:
+        return planes.transpose(plane, range(len(plane.shape))[::-1])
+    return planes.transpose(plane, [axis for axis in order if isinstance(axis, int)])
+
 
 RESHAPING = frozenset({"Reshape", "Squeeze", "Unsqueeze", "Flatten", *aten_layouts.RESHAPING})
 """Op types that give what they read another shape and nothing else: where the shape is known, that says all."""

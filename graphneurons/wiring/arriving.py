@@ -21,7 +21,6 @@ MOST_ALTERNATIVES = 16
 """Neurons one synapse may read at different positions and still have them listed; beyond, they are mixed."""
 
 
-@lru_cache(maxsize=8192)
 def contracted(binding: Binding, index: int, partner: int, label: OperandLabel) -> tuple[str, ...]:
     """The factors that number the synapses of operand ``index`` as operand ``partner`` brings them, in its order: those
     both carry, and, of a packed weight, those that hide in its bytes. Empty if it brings none of the synapses."""
@@ -37,16 +36,19 @@ def contracted(binding: Binding, index: int, partner: int, label: OperandLabel) 
 
 
 @lru_cache(maxsize=8192)
-def partners(binding: Binding, index: int, label: OperandLabel, constant: tuple[bool, ...]) -> tuple[int, ...]:
-    """The operands that bring what operand ``index`` contracts: activations, and the state of a recurrent op.
-    ``constant`` tells of every input of the op whether it is left out or derived from constants only."""
+def brought(
+    binding: Binding, index: int, label: OperandLabel, constant: tuple[bool, ...]
+) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """The operands that bring what operand ``index`` contracts (activations, and the state of a recurrent op), and the
+    factors they bring. ``constant`` tells of every input of the op whether it is left out or derived from constants
+    only."""
     return tuple(
-        at
+        (at, names)
         for at, pattern in enumerate(binding.rule.operands)
         if at != index
         and pattern.contracts
         and (pattern.mark == "<" or (at < len(constant) and not constant[at] and binding.operands[at] is not None))
-        and contracted(binding, index, at, label)
+        and (names := contracted(binding, index, at, label))
     )
 
 

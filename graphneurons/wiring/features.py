@@ -16,7 +16,7 @@ from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Layout, Resolution, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
-from graphneurons.wiring.arriving import arriving, contracted, given_constant, partners
+from graphneurons.wiring.arriving import arriving, brought, given_constant
 
 Key = tuple[str, int]
 Riding = tuple[tuple[Key, Plane], ...]
@@ -49,23 +49,23 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     for op in resolution.running:
         if riding.keys().isdisjoint(op.inputs):
             continue
-        brought = [riding.get(name) for name in op.inputs]
-        if not any(brought):
+        items = [riding.get(name) for name in op.inputs]
+        if not any(items):
             continue
         step = resolution.steps[op.name]
         if isinstance(step, Rule) and op.output:
-            passed = _unmoved(step, op, brought, shapes)
+            passed = _unmoved(step, op, items, shapes)
             if passed is not None:
                 riding[op.output] = passed
                 continue
         if op.name in labels:
             # What arrives alike at an op like one before says nothing new.
-            arrival = (step, *labels[op.name].items(), *map(id, brought))
+            arrival = (step, *labels[op.name].items(), *map(id, items))
             if arrival not in noted:
                 noted.add(arrival)
-                _note(resolution, op, labels[op.name], brought, found)
+                _note(resolution, op, labels[op.name], items, found)
             continue
-        riding.update(_moved(resolution, op, brought))
+        riding.update(_moved(resolution, op, items))
     return Features(
         {
             name: min(
@@ -76,12 +76,12 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     )
 
 
-def _unmoved(step: Rule, op: Op, brought: Sequence[Riding | None], shapes: Mapping[str, Shape]) -> Riding | None:
+def _unmoved(step: Rule, op: Op, coming: Sequence[Riding | None], shapes: Mapping[str, Shape]) -> Riding | None:
     """What leaves an elementwise op as it came: all that a map reads, or all that one of several operands brings, none
     of which is broadcast."""
     if step.kind == "map":
-        return brought[0] or ()
-    riding = [items for items in brought if items]
+        return coming[0] or ()
+    riding = [items for items in coming if items]
     shape = shapes.get(op.output)
     if len(riding) != 1 or len(op.outputs) != 1 or any(plane.shape != shape for _, plane in riding[0]):
         return None
@@ -92,7 +92,7 @@ def _note(
     resolution: Resolution,
     op: Op,
     labels: Mapping[int, OperandLabel],
-    brought: Sequence[Riding | None],
+    given: Sequence[Riding | None],
     found: dict[str, list[tuple[int, ...]]],
 ) -> None:
     step = resolution.steps[op.name]
@@ -100,9 +100,8 @@ def _note(
         return
     constant = given_constant(resolution, op)
     for index, label in labels.items():
-        for partner in partners(step, index, label, constant):
-            items = brought[partner] if partner < len(brought) else None
-            names = contracted(step, index, partner, label)
+        for partner, names in brought(step, index, label, constant):
+            items = given[partner] if partner < len(given) else None
             arrived: dict[str, list[int]] = {name: [] for (name, _), _ in items or ()}
             for (name, axis), plane in items or ():
                 try:
@@ -115,32 +114,32 @@ def _note(
                 found.setdefault(name, []).append(tuple(sorted(set(axes))))
 
 
-def _moved(resolution: Resolution, op: Op, brought: Sequence[Riding | None]) -> list[tuple[str, Riding]]:
+def _moved(resolution: Resolution, op: Op, coming: Sequence[Riding | None]) -> list[tuple[str, Riding]]:
     """What rides in on the operands, as it leaves in every output. An axis that comes in on several of them is carried
     once where the op only moves elements, and once per operand elsewhere; the first to arrive counts."""
     step = resolution.steps[op.name]
     made: list[tuple[str, dict[Key, Plane]]] = [(name, {}) for name in op.outputs]
     if isinstance(step, Layout):
         carried = payload(op)
-        keys = dict.fromkeys(key for index in carried for key, _ in brought[index] or ())
+        keys = dict.fromkeys(key for index in carried for key, _ in coming[index] or ())
         for key in keys:
-            given = [dict(items or ()).get(key) if at in carried else None for at, items in enumerate(brought)]
+            given = [dict(items or ()).get(key) if at in carried else None for at, items in enumerate(coming)]
             _place(made, key, _laid_out(resolution, op, given))
     else:
-        for index, items in enumerate(brought):
+        for index, items in enumerate(coming):
             for key, plane in items or ():
                 _place(made, key, [_through(resolution, op, step, index, n, plane) for n in range(len(made))])
     shapes = resolution.shapes
     return [
-        (name, _told(tuple([item for item in items.items() if item[1].shape == shapes.get(name)]), brought))
+        (name, _told(tuple([item for item in items.items() if item[1].shape == shapes.get(name)]), coming))
         for name, items in made
         if name and items and name not in resolution.constants
     ]
 
 
-def _told(made: Riding, brought: Sequence[Riding | None]) -> Riding:
+def _told(made: Riding, coming: Sequence[Riding | None]) -> Riding:
     """``made``, or that of the operands which it does not differ from: what is one object is looked at once."""
-    for items in brought:
+    for items in coming:
         if items and len(items) == len(made) and all(map(_alike, items, made)):
             return items
     return made

@@ -53,7 +53,7 @@ class Registry:
         Places where only one of them is there, or all are alike, keep its number; the others are indices of a new
         junction, those with equal members one index.
         """
-        if _are_apart(members):
+        if are_apart(members):
             stored = members[0].data.shape
             check_size(members[0].data.size * len(members))
             return run(shape, stored, self._met(kind, op, [member.data.reshape(-1) for member in members]).base)
@@ -105,7 +105,7 @@ class Registry:
         return name
 
 
-def _are_apart(members: Sequence[Plane]) -> bool:
+def are_apart(members: Sequence[Plane]) -> bool:
     """Whether all are stored alike, have every number but once, and none has a number of another."""
     first = members[0]
     size = first.data.size

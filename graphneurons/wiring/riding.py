@@ -13,19 +13,19 @@ from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.labelling import OperandLabel
-from graphneurons.axes.layouts import LAYOUTS, RESHAPING
+from graphneurons.axes.layouts import LAYOUTS, RESHAPING, transposed
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolution, Step, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.aligning import aligned_plane
-from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, contracted, given_constant, partners
+from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, brought, given_constant
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
 from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
-from graphneurons.wiring.registry import Registry
+from graphneurons.wiring.registry import Registry, are_apart
 from graphneurons.wiring.sending import Sender, sent
 
 Rider = Plane | int
@@ -73,6 +73,7 @@ class Ride:
     guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
     riders: dict[str, Rider] = field(default_factory=dict)
     _uniform: dict[tuple[Shape, int], Plane] = field(default_factory=dict)
+    _lined_up: dict[tuple[int, int, Shape, Shape, Shape], Shape] = field(default_factory=dict)
 
     def of(self, name: str) -> Rider:
         """The ids of value ``name``: constants carry nobody."""
@@ -80,6 +81,21 @@ class Ride:
         if rider is not None:
             return rider
         return self.uniform(name, CONSTANT)
+
+    def lined_up(self, step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
+        """What every element of a modulator modulates. Of neurons along one axis, where that axis goes is worked out
+        once."""
+        data = result.data
+        if result.first is None or data.size not in data.shape:
+            return aligned_plane(step, op, index, shape, result)
+        alike = (id(step), index, shape, result.shape, data.shape)
+        stored = self._lined_up.get(alike)
+        if stored is not None:
+            return Plane(shape, data.reshape(stored), result.first)
+        plane = aligned_plane(step, op, index, shape, result)
+        if plane is not None and plane.first is not None and plane.data.size == data.size:
+            self._lined_up[alike] = plane.data.shape
+        return plane
 
     def uniform(self, name: str, number: int) -> Rider:
         shape = self.resolution.shapes.get(name)
@@ -149,7 +165,7 @@ def _align(ride: Ride, op: Op) -> None:
         if not isinstance(result, Plane) or shape is None:
             continue
         try:
-            plane = aligned_plane(ride.resolution.steps[op.name], op, index, shape, result)
+            plane = ride.lined_up(ride.resolution.steps[op.name], op, index, shape, result)
         except (NoRule, planes.TooLargeError):
             continue
         if plane is not None:
@@ -181,6 +197,9 @@ def _layout(ride: Ride, op: Op, step: Layout) -> Sequence[Rider]:
     if op.type in RESHAPING and shape is not None:
         rider = ride.of(op.inputs[0])
         return [planes.reshape(rider, shape) if isinstance(rider, Plane) else rider]
+    if op.type == "Transpose":
+        rider = ride.of(op.inputs[0])
+        return [transposed(op, rider) if isinstance(rider, Plane) else rider]
     given: list[Plane | None] = [None] * len(op.inputs)
     for index in payload(op):
         rider = ride.of(op.inputs[index]) if op.inputs[index] else CONSTANT
@@ -215,10 +234,13 @@ def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
         present.append(rider)
     if shape is None:
         return [_shapeless(ride, op.output)]
-    if len(present) == 1 and present[0].shape == shape:
-        return present
-    guests = [guest(rider, shape) for rider in present]
-    return [meet(ride.registry, _JUNCTIONS.get(step.kind, "sum"), op.name, shape, guests)]
+    kind = _JUNCTIONS.get(step.kind, "sum")
+    if {rider.shape for rider in present} == {shape}:
+        if len(present) == 1:
+            return present
+        if are_apart(present):
+            return [ride.registry.junction(kind, op.name, shape, present)]
+    return [meet(ride.registry, kind, op.name, shape, [guest(rider, shape) for rider in present])]
 
 
 def _chosen(ride: Ride, op: Op, shape: Shape | None) -> Plane | None:
@@ -291,10 +313,8 @@ def _shapes(ride: Ride, op: Op) -> list[Shape | None]:
 def _note_arrivals(ride: Ride, op: Op, step: Binding, reader: Reader) -> None:
     constant = given_constant(ride.resolution, op)
     for index, label in reader.labels.items():
-        brought = partners(step, index, label, constant)
         parts: list[Integers] = []
-        for partner in brought:
-            names = contracted(step, index, partner, label)
+        for partner, names in brought(step, index, label, constant):
             if step.rule.operands[partner].mark == "<":
                 parts.append(reader.sender.own_state(step, names))
                 continue

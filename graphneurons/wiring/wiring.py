@@ -15,7 +15,7 @@ from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.uses import Use
 from graphneurons.graph import CONTROL, Op
-from graphneurons.wiring.arriving import contracted, given_constant, groups_of, partners
+from graphneurons.wiring.arriving import brought, given_constant, groups_of
 from graphneurons.wiring.features import find_features
 from graphneurons.wiring.records import Integers, Junction, Synapses, Wiring
 from graphneurons.wiring.registry import Registry
@@ -158,10 +158,8 @@ def _groups(ride: Ride, named: Named, use: Use) -> int:
     if label is None or not isinstance(step, Binding) or "shared" not in label.roles.values():
         return 1
     sender = next(item.sender for item in ride.readers[named.op.name] if item.sender.source.id == named.id)
-    brought = partners(step, use.operand, label, given_constant(ride.resolution, named.op))
-    if len(brought) != 1:
-        return 1
-    return groups_of(contracted(step, use.operand, brought[0], label), sender.factors, label)
+    found = brought(step, use.operand, label, given_constant(ride.resolution, named.op))
+    return groups_of(found[0][1], sender.factors, label) if len(found) == 1 else 1
 
 
 __all__ = ["Named", "wire"]
