@@ -11,7 +11,6 @@ from graphneurons.errors import GraphNeuronsError, UsageError
 
 if TYPE_CHECKING:
     from graphneurons.probing.records import ProbeReport
-    from graphneurons.views.drawing import Drawing
 
 METHODS = ("single", "linear", "nonlinear")
 
@@ -99,8 +98,8 @@ def command(
         choices["methods"] = tuple(method for method in METHODS if method in asked)
         found = _probed(subject, layer, data, told, groups, choices)
         drawings = [
-            (target, _drawing(found, which, theme))
-            for target, which in ((picture, "probe"), (histogram, "histogram"))
+            (target, draw(theme=theme))
+            for target, draw in ((picture, found.picture), (histogram, found.histogram))
             if target is not None
         ]
         text = _rendered(found, top, as_json, output)
@@ -173,17 +172,6 @@ def _only(path: str) -> Any:
     if len(found) != 1:
         raise UsageError(f"holds {len(found)} arrays ({', '.join(found)}); groups are one array", file=path)
     return next(iter(found.values()))
-
-
-def _drawing(report: ProbeReport, which: str, theme: str) -> Drawing:
-    """The picture of the one concept."""
-    from graphneurons.views.drawing import Drawing
-    from graphneurons.views.histograms import draw_histograms
-    from graphneurons.views.options import Options
-    from graphneurons.views.probed import draw_probe
-
-    draw = {"probe": draw_probe, "histogram": draw_histograms}[which]
-    return Drawing(draw(report, report.concepts[0], Options(theme=theme)).dot())
 
 
 def _rendered(report: ProbeReport, top: int | None, as_json: bool, output: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
+from graphneurons.analysis import Layer
 from graphneurons.axes.rules.site import Shape
 from graphneurons.errors import DataError, UsageError
 from graphneurons.probing.feeding import ONLY, Array, read_data
@@ -29,7 +30,7 @@ __all__ = ["LARGEST", "Data", "Progress", "activations", "read_data"]
 
 def activations(
     model: Any,
-    layer: str,
+    layer: str | Layer,
     data: Data,
     *,
     after: bool = True,
@@ -46,9 +47,9 @@ def activations(
     an ``ExportedProgram``. It is cut at the layer and run: ONNX by onnxruntime on the CPU, PyTorch by itself, in eval
     mode.
 
-    ``layer``: the id `analyze` lists, or the name of its op or output. Neuron ``i`` of the result is neuron ``i`` of
-    the wiring: rows of a weight in the order of the op's own axes, groups and heads outermost; of a recurrent op its
-    hidden units, direction by direction.
+    ``layer``: one of an analysis, the id `analyze` lists, or the name of its op or output. Neuron ``i`` of the result
+    is neuron ``i`` of the wiring: rows of a weight in the order of the op's own axes, groups and heads outermost; of a
+    recurrent op its hidden units, direction by direction.
 
     ``data``: input name -> array whose first axis is the rows (an array alone for a model of one input). Where a model
     has its batch in another axis (recurrent ones may), rows are put there. Floats and integers are cast to what the
@@ -75,7 +76,8 @@ def activations(
     if batch is not None and batch < 1:
         raise UsageError(f"batch={batch}; give 1 or more")
     given = data if isinstance(data, Mapping) else {ONLY: np.asarray(data)}
-    subject = opened(model, Wish(layer, given, after, untrained, batch, shapes, dims))
+    name = layer if isinstance(layer, str) else layer.id
+    subject = opened(model, Wish(name, given, after, untrained, batch, shapes, dims))
     values = _collected(subject, pooling, progress)
     total, positions, neurons = values.shape
     samples, rows = values.reshape(-1, neurons), np.repeat(np.arange(total, dtype=np.int64), positions)

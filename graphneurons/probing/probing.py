@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes.rules.site import Shape
 from graphneurons.errors import UsageError, printable
 from graphneurons.probing.asking import (
@@ -40,7 +41,7 @@ _PARTS = 1000
 
 def probe(
     model: Any,
-    layer: str,
+    layer: str | Layer,
     data: Data,
     labels: Labels,
     *,
@@ -122,10 +123,17 @@ def probe(
         shuffles=shuffles,
         refits=refits,
         draws=draws,
-        model=os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__,
+        model=_name(model),
         notices=said,
         progress=between(200, _PARTS),
     )
+
+
+def _name(model: Any) -> str:
+    """How reports call ``model``."""
+    if isinstance(model, Analysis):
+        return model.model.path
+    return os.fspath(model) if isinstance(model, (str, os.PathLike)) else type(model).__name__
 
 
 def probe_activations(

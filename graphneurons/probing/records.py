@@ -9,10 +9,15 @@ Tasks").
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from graphneurons.errors import UsageError
+
+if TYPE_CHECKING:
+    from graphneurons.views.drawing import Drawing
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -156,3 +161,37 @@ class ProbeReport:
     folds: int
     seed: int
     notices: tuple[str, ...] = ()
+
+    def concept(self, name: str | None = None) -> ConceptReport:
+        """The answers about the concept called so; without a name, about the only one. Raises `UsageError`."""
+        named = {found.concept.name: found for found in self.concepts}
+        if name is None and len(named) == 1:
+            return self.concepts[0]
+        if name not in named:
+            raise UsageError(
+                f"there is no concept {name!r}; there are {', '.join(named)}"
+                if name is not None
+                else f"there are several concepts; name one of {', '.join(named)}"
+            )
+        return named[name]
+
+    def picture(self, concept: str | None = None, **choices: Any) -> Drawing:
+        """The linear probe of a concept as a neuron. ``choices``: fields of `graphneurons.views.options.Options`."""
+        from graphneurons.views.drawing import Drawing
+        from graphneurons.views.options import Options
+        from graphneurons.views.probed import draw_probe
+
+        return Drawing(draw_probe(self, self.concept(concept), Options(**choices)).dot())
+
+    def histogram(self, concept: str | None = None, **choices: Any) -> Drawing:
+        """What its strongest single neurons put out, class by class of a concept. ``choices`` as of `picture`."""
+        from graphneurons.views.drawing import Drawing
+        from graphneurons.views.histograms import draw_histograms
+        from graphneurons.views.options import Options
+
+        return Drawing(draw_histograms(self, self.concept(concept), Options(**choices)).dot())
+
+    def _repr_html_(self) -> str:
+        from graphneurons.reports.probe import as_html
+
+        return as_html(self)

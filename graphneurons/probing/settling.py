@@ -113,7 +113,7 @@ def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settle
             return found
         why.append(found)
     if not why:
-        raise _misfit(reading)
+        raise _misfit(reading, (0, 1))
     return _one_by_one(reading, runner, batch, why[0], close, failed)
 
 
@@ -168,6 +168,8 @@ def _one_by_one(
             return _alone(reading, runner, first, f"rows are run one by one: {why}")
         except DataError as error:
             raise failed or error from None
+    if failed is None and any(_fits_nowhere(feed, (0,)) for feed in feeds):
+        raise _misfit(reading, (0,))
     raise failed or untold(reading, why)
 
 
@@ -246,13 +248,17 @@ def _is_batch(feed: Feed) -> bool:
     return first == 1 or (isinstance(first, str) and bool(_BATCH.search(first)))
 
 
-def _misfit(reading: Reading) -> UsageError:
-    listed = []
-    for feed in reading.feeds:
-        if any(Batching(_declared(feed, axis) or 1, {feed.name: axis}).fits(feed) for axis in (0, 1)):
-            continue
-        listed.append(
-            f"input {feed.name!r} takes {told(feed.value)}; the data have rows of shape {list(feed.rows.shape[1:])}"
-        )
+def _fits_nowhere(feed: Feed, axes: Sequence[int]) -> bool:
+    """Whether the data do not fit the shape of the input with their rows along any of ``axes``."""
+    return not any(Batching(_declared(feed, axis) or 1, {feed.name: axis}).fits(feed) for axis in axes)
+
+
+def _misfit(reading: Reading, axes: Sequence[int]) -> UsageError:
+    """Which inputs the data do not fit, whichever of ``axes`` their rows lie along."""
+    listed = [
+        f"input {feed.name!r} takes {told(feed.value)}; the data have rows of shape {list(feed.rows.shape[1:])}"
+        for feed in reading.feeds
+        if _fits_nowhere(feed, axes)
+    ]
     told_of = "; ".join(listed) or "the inputs have different fixed numbers of rows"
     return UsageError(f"{told_of} (give arrays with the rows first)", file=reading.analysis.model.path)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 
 import numpy as np
 
 from graphneurons.probing.records import Concept, ConceptReport, Control, LayerProbe, NeuronProbe, ProbeReport, Score
-from graphneurons.reports.lines import Glyphs, Line, line, measure
+from graphneurons.reports.lines import Glyphs, Line, line, measure, plain
 from graphneurons.reports.names import shown, wrap
 from graphneurons.reports.tables import MARGIN, Cell, Column, Row, table
 from graphneurons.reports.text import View
 from graphneurons.reports.totals import plural
 
 MOST_NEURONS = 16
-METRICS = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "accuracy": "accuracy", "r2": "R2"}
+METRICS = {
+    "auc": "AUC",
+    "auc_ovr": "AUC of one against the rest",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "r2": "R2",
+}
 _CONTROLS = ("shuffled", "random", "untrained")
 
 
@@ -31,6 +38,11 @@ def probe_lines(report: ProbeReport, view: View) -> Iterator[Line]:
             yield from _neurons(found, view)
     yield ()
     yield from _notes(report, view)
+
+
+def as_html(report: ProbeReport) -> str:
+    """The report for a notebook: self-contained, no script, every name escaped."""
+    return f"<pre>{escape(''.join(plain(probe_lines(report, View(width=120)))))}</pre>"
 
 
 def told(score: Score) -> str:

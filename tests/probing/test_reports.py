@@ -134,6 +134,20 @@ def test_what_cannot_be_drawn_says_what_to_add() -> None:
         draw_histograms(report(), classes(), Options())
 
 
+def test_a_report_in_a_notebook() -> None:
+    made = report()
+    assert made._repr_html_().startswith("<pre>model digits.onnx\n")
+    assert "&lt;b&gt; 20" in made._repr_html_()
+    assert made.concept("ink").singles[0].neuron == 4
+    assert made.picture("loop", theme="dark").dot == draw_probe(made, binary(), Options(theme="dark")).dot()
+    assert made.histogram("loop").dot == draw_histograms(made, binary(), Options()).dot()
+    with pytest.raises(UsageError, match="there is no concept 'lop'; there are loop, kind, ink"):
+        made.concept("lop")
+    with pytest.raises(UsageError, match="there are several concepts; name one of loop, kind, ink"):
+        made.histogram()
+    assert replace(made, concepts=(number(),)).concept().concept.name == "ink"
+
+
 def test_a_constant_neuron_has_a_histogram() -> None:
     found = binary()
     constant = next(one for one in found.singles if one.neuron == 7)
