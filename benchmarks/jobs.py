@@ -8,7 +8,7 @@ from benchmarks.targets import Target
 from benchmarks.ways import OWN, Job, Scaling, Script, Way, code, command, on_file, on_module
 
 ANALYZE, CLI = "graphneurons.analyze", "graphneurons analyze"
-CARD, TOOL, POLYGRAPHY, AUDIT = "onnx-card", "onnx-tool", "polygraphy inspect", "modelaudit (reads weights; one run)"
+CARD, TOOL, POLYGRAPHY, AUDIT = "onnx-card", "onnx-tool", "polygraphy inspect", "modelaudit (one run)"
 LOAD, INFER, CHECK, IR = "onnx.load", "onnx.load without external data + shapes", "onnx.checker", "onnx_ir.load"
 PRUNING, KIRIGAMI = "Torch-Pruning: build + groups", "torch-kirigami: build"
 IMPORT_ONNX = "import onnx"
@@ -49,8 +49,8 @@ def programs(model: str) -> tuple[Way, ...]:
 def structure(model: str, title: str, quick: bool = True) -> Job:
     """Structure and labels of a file of common size: below all peers."""
     below = tuple(
-        Target(f"{metric} of the process, beside {other}", CLI, metric, 1, "ratio", other)
-        for other, metric in product((CARD, TOOL, POLYGRAPHY), ("wall", "cpu"))
+        Target(f"{said} of the process, beside {other}", CLI, metric, 1, "ratio", other)
+        for other, (said, metric) in product((CARD, TOOL, POLYGRAPHY), (("wall", "wall"), ("CPU", "cpu")))
     )
     work = Target("CPU of the work, beside onnx.load", ANALYZE, "work_cpu", 1, "ratio", LOAD)
     ways = (*own(model), *readers(model), *programs(model))
@@ -97,7 +97,7 @@ NODES = Job(
     (
         Target("CPU of the work, beside onnx_ir.load", ANALYZE, "work_cpu", 0.5, "ratio", IR),
         Target("wall of the process, beside polygraphy inspect", GRAPH, "wall", 0.5, "ratio", POLYGRAPHY),
-        Target("cpu of the process, beside polygraphy inspect", GRAPH, "cpu", 0.5, "ratio", POLYGRAPHY),
+        Target("CPU of the process, beside polygraphy inspect", GRAPH, "cpu", 0.5, "ratio", POLYGRAPHY),
         Target("CPU of the work, beside 5,000 nodes", ANALYZE, "work_cpu", 11, "ratio", f"{ANALYZE}, 5,000 nodes"),
     ),
     scaling=Scaling(

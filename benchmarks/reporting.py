@@ -73,7 +73,9 @@ def _summary(results: Record) -> Iterator[str]:
     asked = [(job, target) for job in results["jobs"] for target in job["targets"]]
     counted = [target for _, target in asked if not target["stretch"]]
     reached = sum(target["reached"] is True for target in counted)
-    yield f"## Targets: {reached} of {len(counted)} reached\n"
+    unknown = sum(target["reached"] is None for target in counted)
+    without = f", {unknown} without a peer to compare with" if unknown else ""
+    yield f"## Targets: {reached} of {len(counted)} reached{without}\n"
     rows = [(f"[{job['name']}](#{anchor(job)}): {target['text']}", *verdict(target)) for job, target in asked]
     yield markdown(HEADER, rows)
 

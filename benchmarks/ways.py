@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from string import Formatter
 
 from benchmarks.models.table import MODELS, NETWORKS
@@ -58,7 +58,7 @@ class Job:
     quick: bool = True
     left_out: tuple[tuple[str, str], ...] = ()
     scaling: Scaling | None = None
-    scripts: tuple[Script, ...] = field(default=())
+    scripts: tuple[Script, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
