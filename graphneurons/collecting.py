@@ -16,4 +16,8 @@ def paused_collection() -> Iterator[None]:
         yield
     finally:
         if collecting:
+            if not gc.get_freeze_count():
+                # All there is counts as old now; else the next object made anywhere has all of it walked over.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
