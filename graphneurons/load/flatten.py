@@ -24,7 +24,7 @@ EXPANSION = 500_000
 class Body(NamedTuple):
     """The nodes of a graph or function, and for each the op name it was promised (empty: one is made up)."""
 
-    nodes: Sequence[Node]
+    nodes: Iterable[Node]
     names: Sequence[str]
 
 
@@ -56,10 +56,16 @@ class Flattening:
         frame.names.update(given)
         stored = self._initializers(graph)
         inputs = [self.tensors.text(value.name, "a graph input") for value in graph.input]
-        nodes = [read_node(proto, self.tensors) for proto in graph.node]
-        found = [name for node in nodes for name in node.outputs if name]
-        made = dict(zip(found, found, strict=True))
-        self._refuse_twice(graph, made, found, [*stored, *inputs])
+        made: dict[str, str] = {}
+        outputs = 0
+        for proto in graph.node:
+            for name in proto.output:
+                if type(name) is not str:
+                    self.tensors.text(name, "a node's output")
+                if name:
+                    made[name] = name
+                    outputs += 1
+        self._refuse_twice(graph, made, outputs, [*stored, *inputs])
         for name in inputs:
             if not name:
                 self.tensors.refuse(frame.prefix or "the graph", "an input has no name")
@@ -71,16 +77,15 @@ class Flattening:
         self._declare(graph, frame)
         claim = self._names.claim
         # Names the file gives come before names made up for nameless nodes, hence all at once.
-        names = [node.name if node.name and claim(node.name) else "" for node in nodes]
-        return Body(nodes, names)
+        names = [name if name and claim(name) else "" for name in [proto.name for proto in graph.node]]
+        return Body((read_node(proto, self.tensors) for proto in graph.node), names)
 
-    def _refuse_twice(
-        self, graph: Any, made: Mapping[str, str], outputs: Sequence[str], others: Sequence[str]
-    ) -> None:
+    def _refuse_twice(self, graph: Any, made: Mapping[str, str], outputs: int, others: Sequence[str]) -> None:
         """Each name is defined once (static single assignment); an initializer may give an input its default."""
         twice = next((name for name in others if name in made), None)
-        if len(outputs) != len(made):
-            twice = next(name for name, count in Counter(outputs).items() if count > 1)
+        if outputs != len(made):
+            counted = Counter(name for proto in graph.node for name in proto.output if name)
+            twice = next(name for name, count in counted.items() if count > 1)
         inputs = Counter(value.name for value in graph.input)
         twice = twice or next((name for name, count in inputs.items() if count > 1), None)
         if twice is not None:

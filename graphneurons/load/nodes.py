@@ -54,9 +54,6 @@ def read_node(proto: Any, tensors: Tensors) -> Node:
             tensors.text(stored, "a node")
     kind = intern(kind)
     outputs = tuple(proto.output)
-    for output in outputs:
-        if type(output) is not str:
-            tensors.text(output, "a node's output")
     if not kind:
         tensors.refuse(name or "a node without a name", "the node has no op type")
     if domain:
