@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -158,14 +158,15 @@ def _families(axes: _Axes, nodes: Integers, cut: Integers, codes: Integers, op: 
     present = np.flatnonzero(used)
     if not present.size:
         return
-    kinds = np.stack([trait[present], codes[present].astype(np.uint64)])
-    _, first, inverse = np.unique(kinds, axis=1, return_index=True, return_inverse=True)
     starts = np.searchsorted(which, present)
     lengths = np.searchsorted(which, present, side="right") - starts
-    families = np.argsort(inverse.reshape(-1), kind="stable")
-    borders = np.append(np.searchsorted(inverse.reshape(-1)[families], np.arange(first.size)), families.size)
-    member = np.zeros(codes.size, dtype=bool)
-    for kind in np.argsort(first, kind="stable").tolist():
+    families = np.lexsort((codes[present], trait[present]))
+    borders = np.append(_heads(trait[present[families]], codes[present[families]]), families.size)
+    family = np.full(codes.size, -1, dtype=np.int64)
+    family[present[families]] = np.repeat(np.arange(borders.size - 1), np.diff(borders))
+    by_family = np.argsort(family[cut], kind="stable")
+    ends = np.searchsorted(family[cut][by_family], np.arange(borders.size))
+    for kind in np.argsort(families[borders[:-1]], kind="stable").tolist():
         cuts = families[borders[kind] : borders[kind + 1]]
         # All cuts of a family stand on the same axes equally often, so their places make a table with a row per cut.
         length = int(lengths[cuts[0]])
@@ -176,13 +177,12 @@ def _families(axes: _Axes, nodes: Integers, cut: Integers, codes: Integers, op: 
             int(numbers[start]): table[:, start:stop]
             for start, stop in zip(columns.tolist(), [*columns[1:].tolist(), length], strict=True)
         }
-        member[present[cuts]] = True
-        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, nodes[member[cut]])
-        member[present[cuts]] = False
+        members = nodes[by_family[ends[kind] : ends[kind + 1]]]
+        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, members)
 
 
-def _heads(which: Integers, number: Integers) -> Integers:
-    """Where a new (cut, axis) starts."""
+def _heads(which: npt.NDArray[Any], number: Integers) -> Integers:
+    """Where a new pair starts."""
     new = np.ones(which.size, dtype=bool)
     new[1:] = (which[1:] != which[:-1]) | (number[1:] != number[:-1])
     return np.flatnonzero(new)
