@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,10 @@ def _layer(run: Run, question: Question, recipe: Recipe) -> _Read:
     concept, held = question.concept, question.held
     recipe = replace(recipe, task=concept.task, classes=len(concept.classes))
     values = run.values.astype(np.float64)
-    mixed = [concept.values[source][run.rows] for source in run.drawn[: run.refits]]
     recipes = tuned(recipe, values, question.labels, held.folds)
-    readings = _readings(run, recipes, values, [question.labels, *mixed], held)
-    scored = _scored(concept, readings[0], question.labels, held)
-    by_chance = [
-        _scored(concept, one, labels, held).values[0] for one, labels in zip(readings[1:], mixed, strict=True)
-    ]
+    readings = _readings(run, recipes, values, [question.labels], held)[0]
+    scored = _scored(concept, readings, question.labels, held)
+    by_chance = list(_by_chance(run, question, recipes, values))
     noise = []
     for drawn in random_neurons(run.values, run.draws, run.seed):
         reading = _readings(run, recipes, drawn.astype(np.float64), [question.labels], held)[0]
@@ -78,12 +75,33 @@ def _layer(run: Run, question: Question, recipe: Recipe) -> _Read:
     whole = linear(recipe, values, question.labels, held.folds) if recipe.method == "linear" else None
     return _Read(
         scored=scored,
-        accuracy=_accuracy(concept, readings[0], question.labels, held),
+        accuracy=_accuracy(concept, readings, question.labels, held),
         by_chance=np.array(by_chance),
         controls=tuple(controls),
         weights=whole.weights if whole else None,
         bias=whole.bias if whole else None,
     )
+
+
+def _by_chance(run: Run, question: Question, recipes: Sequence[Recipe], values: Floats) -> Iterator[float]:
+    """What the probe reaches with each shuffle of the labels.
+
+    Folds are spread evenly over classes, so a label takes its fold along: else shuffled labels would lie less evenly in
+    the folds than the true ones, and reach less for that reason alone. The folds of numbers do not depend on them.
+    """
+    concept, held = question.concept, question.held
+    sources = run.drawn[: run.refits]
+    mixed = [concept.values[source][run.rows] for source in sources]
+    if concept.task == "number":
+        for reading, labels in zip(_readings(run, recipes, values, mixed, held), mixed, strict=True):
+            yield float(_scored(concept, reading, labels, held).values[0])
+        return
+    fold_of_row = np.zeros(len(concept.values), dtype=np.int64)
+    fold_of_row[run.rows] = held.folds
+    for source, labels in zip(sources, mixed, strict=True):
+        along = Held(fold_of_row[source][run.rows], held.groups)
+        reading = _readings(run, recipes, values, [labels], along)[0]
+        yield float(_scored(concept, reading, labels, along).values[0])
 
 
 def _readings(
