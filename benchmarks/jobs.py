@@ -141,7 +141,7 @@ META = Job(
     (
         on_module(EXPORTED, "torch_export", "gpt3", "gpt3_small", peer="torch", timeout=300),
         on_module(ADDED, "analyze_exported", "gpt3", "gpt3_small", timeout=300),
-        on_module(PRUNING, "torch_pruning", "gpt3", "gpt3_small", peer="torch-pruning", slow=True),
+        on_module(PRUNING, "torch_pruning", "gpt3", "gpt3_small", peer="torch-pruning", slow=True, once=True),
     ),
     (
         Target("CPU of roles, counts and wiring, beside torch.export", ADDED, "work_cpu", 0.1, "ratio", EXPORTED),
@@ -179,7 +179,7 @@ HEALTH = Job(
     scripts=(
         Script(("--gigabytes", "1.8", "--kinds", "float32-rows,float32-columns", "--repeat", "5"),
                ("--gigabytes", "0.36", "--kinds", "float32-rows", "--repeat", "3")),
-        Script(("--gigabytes", "8", "--kinds", "float16-rows", "--repeat", "3"), None),
+        Script(("--gigabytes", "2", "--kinds", "float16-rows", "--repeat", "3"), None),
     ),
 )  # fmt: skip
 
