@@ -51,5 +51,5 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 def commands() -> None:
     """Says which axis of every weight of a neural network is neurons, which are synapses, and who feeds whom.
 
-    Reads ONNX files; never runs them.
+    Reads ONNX files and exported PyTorch programs. Only probe runs a model.
     """
