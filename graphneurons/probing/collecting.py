@@ -12,6 +12,7 @@ import numpy.typing as npt
 from graphneurons.analysis import Layer
 from graphneurons.axes.rules.site import Shape
 from graphneurons.errors import DataError, UsageError
+from graphneurons.probing.ending import first_backward
 from graphneurons.probing.feeding import ONLY, Array, read_data
 from graphneurons.probing.opening import opened
 from graphneurons.probing.placing import Places
@@ -60,8 +61,9 @@ def activations(
     for.
 
     ``pooling`` of positions, which are all places that are neither row nor neuron (time, tokens, pixels): ``mean``,
-    ``max``, ``last`` (of one axis: its last place, for both directions of a recurrent op) or ``keep``, where every
-    position is a sample; ``rows`` of the result says whose.
+    ``max``, ``last`` (of one axis: its last place; of the neurons of a recurrent op that read a sequence backwards the
+    first, so that it is the final state of both directions, PyTorch's ``h_n``) or ``keep``, where every position is a
+    sample; ``rows`` of the result says whose.
 
     ``untrained``: a seed; the weights are drawn anew from it (see `graphneurons.probing.untrained`). ``batch``: rows
     per run (as many as the file fixes; 32). ``progress`` is called with (rows done, rows in all) after every run; what
@@ -91,22 +93,24 @@ def _collected(subject: Opened, pooling: Pooling, progress: Progress | None) -> 
     reading, places = subject.reading, subject.settled.places
     total = len(reading.feeds[0].rows)
     result = _room(total, places, pooling, reading.layer.id)
+    backward = first_backward(reading.analysis, reading.layer, places.neurons) if pooling == "last" else places.neurons
     for start, count, arrays in subject.settled.batching.batches(reading.feeds):
         found = places.read(subject.runner(arrays), reading.value)[:count]
-        result[start : start + count] = pooled(found, pooling)
+        result[start : start + count] = pooled(found, pooling, backward)
         if progress is not None:
             progress(start + count, total)
     return result
 
 
-def pooled(values: npt.NDArray[Any], pooling: Pooling) -> npt.NDArray[np.float32]:
-    """(rows, positions, neurons) with the positions pooled into one, or kept."""
+def pooled(values: npt.NDArray[Any], pooling: Pooling, backward: int) -> npt.NDArray[np.float32]:
+    """(rows, positions, neurons) with the positions pooled into one, or kept. ``backward``: the first of the neurons
+    whose last position is the first one."""
     if pooling == "mean":
         values = values.mean(axis=1, keepdims=True, dtype=np.float64)
     elif pooling == "max":
         values = values.max(axis=1, keepdims=True)
     elif pooling == "last":
-        values = values[:, -1:]
+        values = np.concatenate([values[:, -1:, :backward], values[:, :1, backward:]], axis=2)
     return values.astype(np.float32, copy=False)
 
 

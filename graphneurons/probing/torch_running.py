@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -182,7 +183,10 @@ def _trace(module: Any, arrays: Mapping[str, Array]) -> Traced:
     first = not names or names[: len(example)] == list(example)
     args, kwargs = (tuple(example.values()), {}) if first else ((), example)
     try:
-        program = torch.export.export(module, args, kwargs, strict=False)
+        with warnings.catch_warnings():
+            # What torch.export says of how a module holds its weights is no news to who probes it.
+            warnings.simplefilter("ignore")
+            program = torch.export.export(module, args, kwargs, strict=False)
         return _exported(program, name_of(module), list(example))
     except GraphNeuronsError:
         raise
