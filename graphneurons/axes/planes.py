@@ -108,6 +108,12 @@ def distinct(numbers: Integers) -> Integers:
     return found
 
 
+def ranked(numbers: Integers) -> tuple[Integers, Integers]:
+    """The different values among ``numbers``, sorted, and for each of them its place among those."""
+    found = distinct(numbers)
+    return found, np.searchsorted(found, numbers)
+
+
 def fresh(data: Integers, axis: int) -> Integers:
     """Places along ``axis`` at which ``data`` is not what it is at the place before; the first is always one."""
     before = data[(slice(None),) * axis + (slice(None, -1),)]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from graphneurons.axes.planes import distinct, ranked
 from graphneurons.wiring.records import Integers
 from graphneurons.wiring.slots import Grid, Ledger
 
@@ -118,7 +119,7 @@ def ways(ledger: Ledger, closed: Closed) -> Iterator[Way]:
         for factor, child in enumerate(product.children):
             if (number, factor) in covered or spent > MOST_SPREAD or not (child >= 0).any():
                 continue
-            slots = np.unique(child[child >= 0])
+            slots = distinct(child[child >= 0])
             if (closed.codes[slots] != CUTTABLE).all():
                 continue
             way, chosen, cost = _spread(products, index, closed, number, factor)
@@ -142,7 +143,7 @@ class _Index:
     def __init__(self, products: Sequence[_Product], count: int) -> None:
         classes, owners = [], []
         for number, product in enumerate(products):
-            found = np.unique(np.concatenate([product.parent, *product.children]))
+            found = distinct(np.concatenate([product.parent, *product.children]))
             found = found[found >= 0]
             classes.append(found)
             owners.append(np.full(found.size, number, dtype=np.int64))
@@ -159,7 +160,7 @@ class _Index:
         if not counts.sum():
             return []
         starts = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts)
-        found: list[int] = np.unique(self.owners[np.arange(counts.sum()) + starts]).tolist()
+        found: list[int] = distinct(self.owners[np.arange(counts.sum()) + starts]).tolist()
         return found
 
 
@@ -174,7 +175,7 @@ def _spread(
         one = np.concatenate([products[at].parent for at in chosen])
         other = np.concatenate([products[at].children[k] for at, k in chosen.items()])
         real = (one >= 0) & (other >= 0)
-        nodes, places = np.unique(np.concatenate([one[real], other[real]]), return_inverse=True)
+        nodes, places = ranked(np.concatenate([one[real], other[real]]))
         half = int(real.sum())
         cut = components(nodes.size, places[:half], places[half:])
         cost += one.size + _STEP
@@ -186,7 +187,7 @@ def _spread(
             cost += products[at].parent.size
     else:
         return None, chosen, cost
-    _, cut = np.unique(cut, return_inverse=True)
+    _, cut = ranked(cut)
     cut = cut.reshape(-1)
     codes = np.full(int(cut.max()) + 1 if cut.size else 0, CUTTABLE, dtype=np.int64)
     np.maximum.at(codes, cut, closed.codes[nodes])
@@ -217,9 +218,9 @@ def _choice(product: _Product, nodes: Integers, cut: Integers) -> int:
         child = product.children[k]
         real_child = child >= 0
         above = int(local.max()) + 1
-        names, placed = np.unique(np.concatenate([local, child[real_child] + above]), return_inverse=True)
+        names, placed = ranked(np.concatenate([local, child[real_child] + above]))
         joined = components(names.size, placed[: local.size][real_child], placed[local.size :])
-        apart = np.unique(joined[placed[: local.size][known]]).size
+        apart = distinct(joined[placed[: local.size][known]]).size
         if apart > most:
             best, most = k, apart
     return best

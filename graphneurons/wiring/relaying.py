@@ -9,7 +9,7 @@ import numpy as np
 
 from graphneurons.axes import planes
 from graphneurons.axes.layouts import LAYOUTS
-from graphneurons.axes.planes import NOBODY, Plane
+from graphneurons.axes.planes import NOBODY, Plane, distinct
 from graphneurons.axes.resolving import payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
@@ -313,7 +313,7 @@ def _split(
 def _along(walk: Coupling, data: Integers, slots: Integers, out: int, size: int) -> Integers:
     """The slots along the one axis of the result that can be cut, of an axis that lands on others too."""
     rows = np.moveaxis(data, out, 0).reshape(size, -1)
-    met = np.unique(rows + np.arange(size, dtype=np.int64)[:, None] * slots.size)
+    met = distinct(rows + np.arange(size, dtype=np.int64)[:, None] * slots.size)
     first = walk.ledger.keep(slots[rows[:, 0]])
     walk.ledger.tie(walk.ledger.keep(first[met // slots.size]), walk.ledger.keep(slots[met % slots.size]))
     return first
