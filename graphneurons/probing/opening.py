@@ -70,7 +70,7 @@ def _of_onnx(analysis: Analysis, origin: Origin, wish: Wish) -> Opened:
     part = cut(origin, analysis.graph, chosen.value)
     feeds = matched(wish.data, analysis.graph.inputs, part.inputs, analysis.model.path)
     reading = Reading(analysis, layer, chosen.value, [feed for feed in feeds if not feed.is_shared], wish.dims)
-    drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
+    drawn = None if wish.untrained is None else draws(analysis, wish.untrained, chosen.value)
     shared = {feed.name: feed.rows for feed in feeds if feed.is_shared}
     session = OnnxRunner(partial(part.filled, drawn), analysis.model.path, shared)
     runner, notice = scaled(session, analysis.graph, chosen.value)

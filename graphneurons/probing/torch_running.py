@@ -86,7 +86,7 @@ def _of_program(program: Any, wish: Wish) -> Opened:
     part = _cut(traced, chosen.value, layer)
     feeds = matched(wish.data, analysis.graph.inputs, part.inputs, analysis.model.path)
     reading = Reading(analysis, layer, chosen.value, feeds, wish.dims)
-    runner, notices = part.runner(analysis, wish)
+    runner, notices = part.runner(analysis, wish, chosen)
     return _opened(reading, chosen, settle(reading, runner, wish.batch), runner, notices)
 
 
@@ -114,7 +114,7 @@ def _of_module(module: Any, wish: Wish) -> Opened:
             raise UsageError("it does not depend on any input", file=analysis.model.path, where=layer.id)
         reading = Reading(analysis, layer, chosen.value, list(used.values()), wish.dims)
         batching = Batching(size, {feed.name: axes[name] for name, feed in used.items()})
-        runner, notices = part.runner(analysis, wish)
+        runner, notices = part.runner(analysis, wish, chosen)
         found = reading.settled(batching)
         found = checked(reading, found, runner) if isinstance(found, Settled) else found
         if isinstance(found, Settled):
@@ -242,9 +242,9 @@ class Part:
     placeholders: tuple[str, ...]
     inputs: tuple[str, ...]
 
-    def runner(self, analysis: Analysis, wish: Wish) -> tuple[Runner, tuple[str, ...]]:
+    def runner(self, analysis: Analysis, wish: Wish, chosen: Chosen) -> tuple[Runner, tuple[str, ...]]:
         """What runs the part, of the model as it is or of its untrained copy; with notices about that copy."""
-        drawn = None if wish.untrained is None else draws(analysis, wish.untrained)
+        drawn = None if wish.untrained is None else draws(analysis, wish.untrained, chosen.value)
         return _Runner(self, drawn, analysis.model.path), drawn.notices if drawn else ()
 
 

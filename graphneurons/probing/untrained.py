@@ -13,7 +13,7 @@ schemes are in use; one that keeps signals alive makes the strongest control. In
 - weights stored as integers (quantized), or as floats narrower than 16 bits or bfloat16 in ONNX: their own elements in
   random order, so that scales and zero points still fit;
 - all else (gains, masks, positional tables, constants of a formula, what could not be labelled) stays, and is counted
-  in a notice.
+  in a notice as far as the layer depends on it.
 
 Not the weights in random order throughout: trained weights without the normalisation they were trained with may make
 signals grow or die, and the control would be weak where the network is deep.
@@ -29,6 +29,7 @@ from zlib import crc32
 import numpy as np
 
 from graphneurons.analysis import Analysis, Layer, Modulator
+from graphneurons.graph import ModelGraph
 from graphneurons.probing.records import Floats, Integers
 
 _RECTIFIERS = frozenset(
@@ -87,8 +88,8 @@ class Draws:
         return (f"in the untrained copy {len(self.kept):,} {what} as trained: {shown}",)
 
 
-def draws(analysis: Analysis, seed: int) -> Draws:
-    """How the weights of a model are drawn anew."""
+def draws(analysis: Analysis, seed: int, end: str | None = None) -> Draws:
+    """How the weights of a model are drawn anew. ``kept`` are those that the value ``end`` depends on; None: all."""
     spreads: dict[str, float] = {}
     for layer in analysis.layers:
         for use in layer.weights:
@@ -106,8 +107,22 @@ def draws(analysis: Analysis, seed: int) -> Draws:
             elif modulator.kind != "quantization" and use.weight.elements > 1:
                 kept.setdefault(name)
     kept.update(dict.fromkeys(item.name for item in analysis.unlabelled))
-    left = tuple(name for name in kept if name not in spreads and name not in fixed)
+    there = None if end is None else _stored(analysis.graph, end)
+    left = tuple(
+        name for name in kept if name not in spreads and name not in fixed and (there is None or name in there)
+    )
     return Draws(seed, spreads, {name: value for name, value in fixed.items() if name not in spreads}, left)
+
+
+def _stored(graph: ModelGraph, value: str) -> set[str]:
+    """The stored tensors that ``value`` depends on."""
+    found, waiting = {value}, [value]
+    while waiting:
+        maker = graph.producer.get(waiting.pop())
+        new = [name for name in (maker.inputs if maker else ()) if name and name not in found]
+        found.update(new)
+        waiting.extend(new)
+    return {graph.weights[name].name for name in found if name in graph.weights}
 
 
 def _spread(layer: Layer) -> float:

@@ -94,6 +94,21 @@ def test_a_normalisation_starts_again_and_a_gain_stays() -> None:
     assert module.training, "the module is in the mode it was in"
 
 
+@pytest.mark.parametrize("how", ["torch", "legacy"])
+def test_only_what_the_layer_depends_on_is_said_to_stay(how: str, tmp_path: Path) -> None:
+    module = Normalised().eval()
+    data = np.random.default_rng(0).standard_normal((8, 4)).astype(np.float32)
+    model: nn.Module | Path = module
+    if how == "legacy":
+        model = tmp_path / "model.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(module, (torch.zeros(8, 4),), str(model), dynamo=False)
+    assert activations(model, "up", data, untrained=0).notices == ()
+    (notice,) = activations(model, "down", data, untrained=0).notices
+    assert notice.endswith("stays as trained: gain")
+
+
 def test_signals_neither_grow_nor_die() -> None:
     module = nn.Sequential(*[part for _ in range(20) for part in (nn.Linear(64, 64), nn.ReLU())])
     data = np.random.default_rng(0).standard_normal((50, 64)).astype(np.float32)
