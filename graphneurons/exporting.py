@@ -8,11 +8,8 @@ from typing import Any
 
 from graphneurons.analyzing import analyze
 from graphneurons.errors import LoadError
-from graphneurons.matching import Match, Pair, match
+from graphneurons.matching import OTHER_SYNAPSES, Match, Pair, match
 from graphneurons.tracing import failure, imported, name_of, trace
-
-ALLOWED = frozenset({"renamed", "transposed", "reordered", "retyped", "split", "merged", "tied", "untied"})
-"""What an exporter may do to a layer; other synapses are none of it."""
 
 
 def export_onnx(
@@ -44,7 +41,7 @@ def export_onnx(
     if not check:
         return Match(())
     found = match(analyze(trace(module, *args, **(kwargs or {}))), analyze(target))
-    wrong = [*_missing(found), *(_changed(pair) for pair in found.pairs if not ALLOWED.issuperset(pair.changes))]
+    wrong = [*_missing(found), *(_changed(pair) for pair in found.pairs if OTHER_SYNAPSES & {*pair.changes})]
     if wrong:
         raise LoadError(f"the file is not the module: {'; '.join(wrong[:4])}", file=target)
     return found

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
-from graphneurons.checks.drifting import OF_LAYERS, Changed, Drift
+from graphneurons.checks.drifting import Changed, Drift
 from graphneurons.checks.locking import UNTOLD, Lock, LockedLayer, Port, ports
 from graphneurons.checks.numbers import first_few, listed, some
-from graphneurons.comparing.fingerprints import Item
+from graphneurons.comparing.fingerprints import OF_LAYERS, Item
 from graphneurons.errors import printable
 
 _MOST_NAMED = 8

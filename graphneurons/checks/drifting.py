@@ -13,14 +13,12 @@ import numpy as np
 
 from graphneurons.analysis import Analysis
 from graphneurons.checks.locking import Lock, LockedLayer, Reference, lock
-from graphneurons.comparing.differences import Difference, difference
-from graphneurons.comparing.fingerprints import Fingerprint, Item, fingerprint, is_same, is_zero, tolerance
-from graphneurons.comparing.matrices import Matrix, Reader
-from graphneurons.comparing.pairing import MOST_ALIGNED, Pairing, paired
-from graphneurons.comparing.sketches import Floats, estimated, sketch_of
-
-OF_LAYERS = frozenset({"weight", "table", "stored"})
-"""Kinds of matrices that belong to a layer or a lookup."""
+from graphneurons.comparing.differences import Comparison, Difference
+from graphneurons.comparing.fingerprints import OF_LAYERS, Fingerprint, Item, is_same, is_zero, matrix_of, tolerance
+from graphneurons.comparing.linking import links_of, pairings
+from graphneurons.comparing.matrices import Reader
+from graphneurons.comparing.pairing import MOST_ALIGNED, Pairing
+from graphneurons.comparing.sketches import estimated, sketch_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +92,8 @@ def drift_of(analysis: Analysis, reference: Reference) -> Drift:
         reader = stack.enter_context(Reader(analysis.graph))
         other = None if reference.analysis is None else stack.enter_context(Reader(reference.analysis.graph))
 
-        def rows(item: Item) -> Floats:
-            return reader.projections(_matrix(item))[0]
-
-        def made(item: Item, projections: Floats) -> Fingerprint:
-            stacked = replace(_matrix(item), rows=len(projections))
-            return fingerprint(stacked, projections, np.zeros(0, np.int64))
-
-        pairs = paired(before.items, now.items, by_name, made, rows)
-        compared = _Comparison(before.items, now.items, reader, other)
+        pairs = pairings(before.items, now.items, reader, by_name)
+        compared = _Changes(before.items, now.items, reader, other)
         changed = tuple(each for pair in pairs for each in compared.changed(pair))
     gone = list(_rest(before, {at for pair in pairs for at in pair.before}, now))
     new = list(_rest(now, {at for pair in pairs for at in pair.now}, before))
@@ -111,12 +102,6 @@ def drift_of(analysis: Analysis, reference: Reference) -> Drift:
         before, now, layers, changed, tuple(_picked(item, new) for item in gone),
         tuple(_picked(item, gone) for item in new), tuple(_moved(before, now, pairs, layers)),
     )  # fmt: skip
-
-
-def _matrix(item: Item) -> Matrix:
-    if item.matrix is None:  # pragma: no cover - items of a model have one
-        raise ValueError("a matrix of a lock cannot be read")
-    return item.matrix
 
 
 def _moved(
@@ -190,15 +175,14 @@ def _picked(item: Item, others: Sequence[Item]) -> Item:
     return replace(item, kind="elementwise") if fitting else item
 
 
-class _Comparison:
+class _Changes:
     def __init__(
         self, before: Sequence[Item], now: Sequence[Item], reader: Reader, other: Reader | None
     ) -> None:
         self.before = before
         self.now = now
         self.reader = reader
-        self.other = other
-        self.done: dict[object, Difference] = {}
+        self.comparison = None if other is None else Comparison(other, reader)
         self.index = _Index(before)
 
     def changed(self, pair: Pairing) -> Iterator[Changed]:
@@ -207,17 +191,12 @@ class _Comparison:
         one, two = befores[0].fingerprint, nows[0].fingerprint
         if not all(item.fingerprint.is_known for item in (*befores, *nows)):
             return
-        allowed = tolerance(one, two)
-        if self.other is None:
-            if pair.relative > allowed or one.broken != two.broken:
+        if self.comparison is None:
+            if pair.relative > tolerance(one, two) or one.broken != two.broken:
                 yield Changed(tuple(befores), tuple(nows), pair.relative, None, self._how(befores, nows),
                               self._holds(befores, nows))  # fmt: skip
             return
-        first, second = _stacked(befores), _stacked(nows)
-        key = (_stored(first), _stored(second))
-        if key not in self.done:
-            self.done[key] = difference((self.other, first), (self.reader, second), allowed)
-        found = self.done[key]
+        found = self.comparison.of(befores, nows)
         if found.changed.size:
             yield Changed(tuple(befores), tuple(nows), found.relative, found, found.how, self._holds(befores, nows))
 
@@ -238,7 +217,7 @@ class _Comparison:
         allowed = tolerance(was, current)
         sketch = np.array(was.sketch) * was.norm
         if was.rows == was.columns and was.norm:
-            turned = sketch_of(self.reader.projections(_matrix(nows[0]), True)[0], False)
+            turned = sketch_of(self.reader.projections(matrix_of(nows[0]), True)[0], False)
             if estimated(turned - sketch) <= allowed * was.norm:
                 return "transposed"
         if was.norm and abs(was.norm - current.norm) <= allowed * was.norm * 0.1 and was.broken == current.broken:
@@ -251,38 +230,12 @@ class _Comparison:
         return ""
 
 
-def _stacked(items: Sequence[Item]) -> Matrix:
-    matrices = [_matrix(item) for item in items]
-    first = matrices[0]
-    if len(matrices) == 1:
-        return first
-    values, scale = None, None
-    if any(each.values is not None for each in matrices):
-        values = np.concatenate([np.zeros((each.rows, 1)) if each.values is None else each.values for each in matrices])
-    if any(each.scale is not None for each in matrices):
-        scale = np.concatenate([np.ones(each.rows) if each.scale is None else each.scale for each in matrices])
-    pieces = tuple(piece for each in matrices for piece in each.pieces)
-    return replace(first, rows=sum(each.rows for each in matrices), pieces=pieces, values=values, scale=scale)
-
-
-def _stored(matrix: Matrix) -> object:
-    return (
-        tuple((piece.use.weight.name, piece.use.part, piece.use.input < 0, piece.start, piece.stop, piece.op.name)
-              for piece in matrix.pieces),
-        matrix.holder if matrix.scale is not None or matrix.values is not None else "",
-    )  # fmt: skip
-
-
 def _partners(before: Lock, now: Lock, pairs: Sequence[Pairing]) -> Iterator[Partners]:
     """Layers that share weights, then those of one name, then those between the same neighbours."""
     left, right = ({layer.id: at for at, layer in enumerate(each.layers)} for each in (before, now))
-    links: set[tuple[int, int]] = set()
-    for pair in pairs:
-        for a in pair.before:
-            for b in pair.now:
-                one, other = before.items[a], now.items[b]
-                if one.holder in left and other.holder in right and {one.kind, other.kind} <= OF_LAYERS:
-                    links.add((left[one.holder], right[other.holder]))
+    links = {
+        (left[a], right[b]) for a, b in links_of(before.items, now.items, pairs) if a in left and b in right
+    }
     lonely_left = set(left.values()) - {a for a, _ in links}
     lonely_right = set(right.values()) - {b for _, b in links}
     for name, at in left.items():

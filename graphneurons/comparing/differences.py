@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from graphneurons.comparing.matrices import Matrix, Reader
+from graphneurons.comparing.fingerprints import Item, matrix_of, tolerance
+from graphneurons.comparing.matrices import Matrix, Reader, stacked
 from graphneurons.comparing.sketches import PROJECTIONS, Floats, estimated, rows_in_pieces, sketch_of
 
 MOST_SORTED = 1000
@@ -17,16 +20,48 @@ _TINY = {"float16": 2.0**-25, "bfloat16": 0.0}
 _NEAR = 1e-4
 
 
+Kind = Literal["", "transposed", "permuted", "flipped", "scaled"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Difference:
     """``relative``: the Frobenius norm of the difference over that of the first matrix (of the second, if the first is
     zero). ``changed``: numbers of the neurons that differ by more than the tolerance, ascending. ``largest``: the
-    largest relative change of a neuron. ``how``: what kind of change explains all of it, or ``""``."""
+    largest relative change of a neuron. ``kind``: what kind of change explains all of it (``permuted``: the same
+    neurons, or the same synapses of every neuron, in another order; ``flipped``: signs), or ``""``; ``how``: in words.
+    """
 
     relative: float
     changed: npt.NDArray[np.int64]
     largest: float
+    kind: Kind = ""
     how: str = ""
+
+
+class Comparison:
+    """Matrices of two models compared element by element, stored ones that several layers use once."""
+
+    def __init__(self, before: Reader, now: Reader) -> None:
+        self._before = before
+        self._now = now
+        self._done: dict[object, Difference] = {}
+
+    def of(self, befores: Sequence[Item], nows: Sequence[Item]) -> Difference:
+        """How matrices ``nows`` below one another differ from ``befores``, by more than rounding. All are known."""
+        first, second = (stacked([matrix_of(item) for item in items]) for items in (befores, nows))
+        key = (_stored(first), _stored(second))
+        if key not in self._done:
+            allowed = tolerance(befores[0].fingerprint, nows[0].fingerprint)
+            self._done[key] = difference((self._before, first), (self._now, second), allowed)
+        return self._done[key]
+
+
+def _stored(matrix: Matrix) -> object:
+    return (
+        tuple((piece.use.weight.name, piece.use.part, piece.use.input < 0, piece.start, piece.stop, piece.op.name)
+              for piece in matrix.pieces),
+        matrix.holder if matrix.scale is not None or matrix.values is not None else "",
+    )  # fmt: skip
 
 
 def difference(
@@ -57,8 +92,11 @@ def difference(
         spread = tolerance * (1 + 3 / np.sqrt(max(first.columns, 1)))
         changed = np.flatnonzero(~(apart <= np.maximum(sizes, floor) * spread + tiny))
     relative = float(np.sqrt(np.square(apart).sum())) / (whole or 1.0)
-    how = _explained(before, now, changed, tolerance) if changed.size else ""
-    return Difference(relative, changed, float(np.nanmax(shares, initial=0.0)), how)
+    explained = _explained(before, now, changed, tolerance) if changed.size else _UNEXPLAINED
+    return Difference(relative, changed, float(np.nanmax(shares, initial=0.0)), *explained)
+
+
+_UNEXPLAINED: tuple[Kind, str] = ("", "")
 
 
 def _norms(rows: Floats) -> Floats:
@@ -68,7 +106,7 @@ def _norms(rows: Floats) -> Floats:
 
 def _explained(
     before: tuple[Reader, Matrix], now: tuple[Reader, Matrix], changed: npt.NDArray[np.int64], tolerance: float
-) -> str:
+) -> tuple[Kind, str]:
     """What kind of change makes all changed neurons of one matrix those of the other."""
     (reader, first), (other, second) = before, now
     near = max(_NEAR, 4 * tolerance)
@@ -77,14 +115,14 @@ def _explained(
     was, current = was[:, :PROJECTIONS].astype(np.float64), current[:, :PROJECTIONS].astype(np.float64)
     scale = float(np.sqrt(np.mean(np.square(was)))) or 1.0
     if first.rows == first.columns and _is_transposed(other, second, was, near):
-        return "transposed"
+        return "transposed", "transposed"
     if changed.size > 1 and _same_rows(was[changed], current[changed], near * scale):
-        return "neurons in another order"
+        return "permuted", "neurons in another order"
     if np.abs(was[changed] + current[changed]).max(initial=0.0) <= near * scale * 4:
-        return "signs flipped"
+        return "flipped", "signs flipped"
     if first.columns > 1:
         return _row_by_row(before, now, changed[:MOST_SORTED], near)
-    return ""
+    return _UNEXPLAINED
 
 
 def _is_transposed(reader: Reader, matrix: Matrix, was: Floats, near: float) -> bool:
@@ -101,7 +139,7 @@ def _same_rows(was: Floats, current: Floats, near: float) -> bool:
 
 def _row_by_row(
     before: tuple[Reader, Matrix], now: tuple[Reader, Matrix], changed: npt.NDArray[np.int64], near: float
-) -> str:
+) -> tuple[Kind, str]:
     (reader, first), (other, second) = before, now
     same, signs, scaled = True, True, True
     factors: list[float] = []
@@ -110,17 +148,17 @@ def _row_by_row(
         b = other.rows(second, neuron, neuron + 1)[0].astype(np.float64)
         size = float(np.abs(a).max(initial=0.0))
         if not np.isfinite(size) or not np.isfinite(b).all() or not size:
-            return ""
+            return _UNEXPLAINED
         same = same and bool((np.abs(np.sort(a) - np.sort(b)) <= near * size).all())
         signs = signs and bool((np.abs(np.abs(a) - np.abs(b)) <= near * size).all())
         factor = float(a @ b) / float(a @ a)
         scaled = scaled and bool((np.abs(factor * a - b) <= near * size).all())
         factors.append(factor)
         if not (same or signs or scaled):
-            return ""
+            return _UNEXPLAINED
     if same:
-        return "synapses in another order"
+        return "permuted", "synapses in another order"
     if signs:
-        return "signs flipped"
+        return "flipped", "signs flipped"
     low, high = min(factors), max(factors)
-    return f"multiplied by {low:.4g}" + (f" to {high:.4g}" if high - low > near else "")
+    return "scaled", f"multiplied by {low:.4g}" + (f" to {high:.4g}" if high - low > near else "")

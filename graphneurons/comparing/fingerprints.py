@@ -8,9 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from graphneurons.analysis import Analysis
-from graphneurons.comparing.matrices import Matrix, Reader, matrices_of
+from graphneurons.comparing.matrices import Matrix, Reader, layer_matrices, matrices_of
 from graphneurons.comparing.sketches import SQUARE, TOTAL, Floats, Integers, estimated, sketch_of
+from graphneurons.errors import DataError
 from graphneurons.health.numbering import UnnumberedError
+
+OF_LAYERS = frozenset({"weight", "table", "stored"})
+"""Kinds of matrices that belong to a layer or a lookup."""
 
 _DIGITS = 6
 _ROUNDING = {"float16": 1e-3, "bfloat16": 8e-3}
@@ -55,19 +59,37 @@ class Item:
     recurrent: bool = False
 
 
+def matrix_of(item: Item) -> Matrix:
+    """The matrix an item of a model has; a lock has none."""
+    if item.matrix is None:  # pragma: no cover - nobody reads those of a lock
+        raise ValueError("a matrix of a lock cannot be read")
+    return item.matrix
+
+
 def items_of(analysis: Analysis) -> Iterator[Item]:
     """Every matrix of a model with its fingerprint: reads every weight once. Raises `DataError` where bytes are missing
     or cannot be read."""
+    return _items(analysis, matrices_of(analysis), strict=True)
+
+
+def layer_items(analysis: Analysis) -> Iterator[Item]:
+    """Those of the layers alone. A weight whose bytes are missing or cannot be read is not known, which is no error."""
+    return _items(analysis, layer_matrices(analysis), strict=False)
+
+
+def _items(analysis: Analysis, matrices: Iterator[Matrix], *, strict: bool) -> Iterator[Item]:
     counts: dict[tuple[str, bool], int] = {}
     recurrent = {layer.id for layer in analysis.layers if layer.kind == "recurrent"}
     with Reader(analysis.graph) as reader:
-        for matrix in matrices_of(analysis):
-            mark = (matrix.holder, matrix.kind in ("weight", "table", "stored"))
+        for matrix in matrices:
+            mark = (matrix.holder, matrix.kind in OF_LAYERS)
             position = counts.get(mark, 0)
             counts[mark] = position + 1
             try:
                 made = fingerprint(matrix, *reader.projections(matrix)) if matrix.has_numbers else unknown(matrix)
-            except UnnumberedError as reason:
+            except (UnnumberedError, DataError) as reason:
+                if strict and isinstance(reason, DataError):
+                    raise
                 matrix = replace(matrix, pieces=(), reason=str(reason))
                 made = unknown(matrix)
             yield Item(

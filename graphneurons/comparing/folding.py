@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Layer, Modulator, WeightUse
+from graphneurons.errors import DataError
 from graphneurons.graph import ModelGraph, Op, WeightRef
 from graphneurons.health.decoding import is_readable
 from graphneurons.load.reading import read
@@ -73,15 +74,17 @@ def _fold(layer: Layer, analysis: Analysis, by_op: Mapping[str, list[Modulator]]
         if ref is None and otherwise is not None and not op.inputs[at]:
             vectors.append(np.full(size, otherwise))
             continue
-        if ref is None or ref.elements != size or not is_readable(ref.dtype):
+        numbers = None if ref is None else _numbers(ref, size)
+        if numbers is None:
             return None
-        vectors.append(read(ref).astype(np.float64).reshape(-1))
+        vectors.append(numbers)
     total = np.zeros(size)
     for each in biases:
         for use in each.weights:
-            if use.weight.elements != size or use.part is not None or not is_readable(use.weight.dtype):
+            numbers = _numbers(use.weight, size) if use.part is None else None
+            if numbers is None:
                 return None
-            total += read(use.weight).astype(np.float64).reshape(-1)
+            total += numbers
     gain, shift, mean, variance = vectors
     epsilon = op.attributes.get("epsilon", op.attributes.get("eps", _EPSILON))
     with np.errstate(all="ignore"):
@@ -91,6 +94,17 @@ def _fold(layer: Layer, analysis: Analysis, by_op: Mapping[str, list[Modulator]]
     told = frozenset((each.id, at) for each in (*used, *biases) for at in range(len(each.weights)))
     names = [use.weight for each in used for use in each.weights]
     return Folded(scale, bias, told, names[0].dtype if names else "float32", names[0].name if names else op.inputs[1])
+
+
+def _numbers(ref: WeightRef, size: int) -> Vector | None:
+    """``size`` numbers that are stored; None where there are more or fewer, or they cannot be read."""
+    if ref.elements != size or not is_readable(ref.dtype):
+        return None
+    try:
+        return read(ref).astype(np.float64).reshape(-1)
+    except DataError:
+        # Whoever needs the bytes of every weight asks for these too, and says what is wrong.
+        return None
 
 
 def _stored(graph: ModelGraph, name: str) -> WeightRef | None:
@@ -124,8 +138,9 @@ def gain_of(use: WeightUse, graph: ModelGraph) -> tuple[Vector, str] | None:
         elif op.type == "ReduceL2" and _is_per_row(op, use, graph):
             found = _multiplied(op.output, name, graph)
         ref = None if found is None else graph.weights.get(found)
-        if ref is not None and is_readable(ref.dtype) and ref.elements == ref.shape[0] == use.axes[0].size:
-            return read(ref).astype(np.float64).reshape(-1), ref.name
+        numbers = None if ref is None else _numbers(ref, use.axes[0].size)
+        if ref is not None and numbers is not None and ref.shape[:1] == numbers.shape:
+            return numbers, ref.name
     return None
 
 

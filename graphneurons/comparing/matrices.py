@@ -86,10 +86,12 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
     told = {each for fold in normalised.values() for each in fold.modulators}
     gains = {gain[1] for layer in analysis.layers for use in layer.weights if (gain := gain_of(use, analysis.graph))}
     for layer in analysis.layers:
-        for position, use in _in_order(layer.weights):
-            yield from _of_use(layer, position, use, ops[layer.op.name], analysis, normalised.get(layer.id))
+        for use in layer.weights:
+            check_present(use)
+        yield from _of_layer(layer, ops[layer.op.name], analysis, normalised.get(layer.id))
     for lookup in analysis.lookups:
         for position, use in enumerate(lookup.weights):
+            check_present(use)
             yield from _of_use(lookup, position, use, ops[lookup.op.name], analysis, None)
     for name, fold in normalised.items():
         bias = fold.bias[:, None]
@@ -99,6 +101,19 @@ def matrices_of(analysis: Analysis) -> Iterator[Matrix]:
             if (modulator.id, position) not in told and use.weight.name not in gains:
                 yield from _vectors(modulator.id, modulator.kind, modulator.of or "", use, ops[modulator.op.name])
     yield from _unlabelled(analysis, ops)
+
+
+def layer_matrices(analysis: Analysis) -> Iterator[Matrix]:
+    """Those of the layers alone, as `matrices_of` has them, whether their bytes are there or not."""
+    ops = {op.name: op for op in analysis.graph.ops}
+    normalised = folded(analysis)
+    for layer in analysis.layers:
+        yield from _of_layer(layer, ops[layer.op.name], analysis, normalised.get(layer.id))
+
+
+def _of_layer(layer: Layer, op: Op, analysis: Analysis, fold: Folded | None) -> Iterator[Matrix]:
+    for position, use in _in_order(layer.weights):
+        yield from _of_use(layer, position, use, op, analysis, fold)
 
 
 def _in_order(uses: Sequence[WeightUse]) -> list[tuple[int, WeightUse]]:
@@ -119,7 +134,6 @@ def _of_use(
     holder: Layer | Lookup, position: int, use: WeightUse, op: Op, analysis: Analysis, fold: Folded | None
 ) -> Iterator[Matrix]:
     table = isinstance(holder, Lookup)
-    check_present(use)
     groups = 1 if table else _groups(analysis, holder.id, position)
     name, dtype = use.weight.name, use.weight.dtype
     kind = "table" if table else "weight"
@@ -258,6 +272,24 @@ def _flat(use: WeightUse) -> WeightUse:
         for at, (start, stop) in enumerate(bounds)
     )
     return replace(use, axes=axes, input=-1, elements=None)
+
+
+def stacked(matrices: Sequence[Matrix]) -> Matrix:
+    """Matrices of equal columns below one another, as the parts of a packed one lie there."""
+    first = matrices[0]
+    if len(matrices) == 1:
+        return first
+    values, scale, gain = None, None, None
+    if any(each.values is not None for each in matrices):
+        values = np.concatenate([np.zeros((each.rows, 1)) if each.values is None else each.values for each in matrices])
+    if any(each.scale is not None for each in matrices):
+        scale = np.concatenate([np.ones(each.rows) if each.scale is None else each.scale for each in matrices])
+    gains = [each.gain for each in matrices if each.gain is not None]
+    if len(gains) == len(matrices):
+        gain = np.concatenate(gains)
+    pieces = tuple(piece for each in matrices for piece in each.pieces)
+    rows = sum(each.rows for each in matrices)
+    return replace(first, rows=rows, pieces=pieces, values=values, scale=scale, gain=gain)
 
 
 class Reader:

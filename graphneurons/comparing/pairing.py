@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +17,11 @@ from graphneurons.comparing.sketches import Floats
 MOST_ALIGNED = 4000
 """Matrices without a partner that are compared each with each."""
 
-_ALIKE = 0.5
+ALIKE = 0.5
 """Relative distance up to which two matrices are the same one, trained further; unrelated ones are 1.4 apart."""
 _MOST_PARTS = 4
+_NEAR = 3e-6
+"""Share of the norm by which rounding may change norms and sums."""
 
 Rows = Callable[[Item], Floats]
 """Projections of the neurons of a matrix of the second model."""
@@ -48,8 +51,10 @@ def paired(
     search.take(search.parts(rows, fingerprint))
     if not by_name:
         search.take(search.alike())
+        search.take(search.elsewhere())
         search.take(search.named())
     search.take(search.alike())
+    search.take(search.elsewhere())
     search.take(search.in_place())
     search.take(search.copies())
     return sorted(search.found, key=lambda pair: (pair.now, pair.before))
@@ -198,7 +203,7 @@ class _Search:
             stacked = np.concatenate([projections[other] for other in order])
             made = fingerprint(self.now[order[0]], stacked)
             apart = distance(self.before[at].fingerprint, made)
-            if apart <= _ALIKE and (best is None or apart < best.relative):
+            if apart <= ALIKE and (best is None or apart < best.relative):
                 best = Pairing((at,), order, apart)
         return best
 
@@ -212,7 +217,7 @@ class _Search:
                 made = fingerprint(self.now[other], projections[start:stop])
                 worst = max(worst, distance(self.before[at].fingerprint, made))
                 start = stop
-            if worst <= _ALIKE and (best is None or worst < best.relative):
+            if worst <= ALIKE and (best is None or worst < best.relative):
                 best = Pairing(order, (other,), worst)
         return best
 
@@ -237,7 +242,7 @@ class _Search:
                 np.array(self.now[o].fingerprint.sketch) * self.now[o].fingerprint.norm for o in known
             ])  # fmt: skip
             apart = np.sqrt(np.mean(np.square(theirs - mine), axis=1)) / item.fingerprint.norm
-            near.extend((float(apart[n]), at, known[n]) for n in np.flatnonzero(apart <= _ALIKE))
+            near.extend((float(apart[n]), at, known[n]) for n in np.flatnonzero(apart <= ALIKE))
         lost: set[int] = set()
         gone: set[int] = set()
         for _, at, other in sorted(near):
@@ -245,6 +250,30 @@ class _Search:
                 lost.add(at)
                 gone.add(other)
                 yield self._pair(at, other)
+
+    def elsewhere(self) -> Iterator[Pairing]:
+        """Weights of one shape, norm and sum: the same numbers at other places."""
+        by_norm: dict[object, list[tuple[float, int]]] = defaultdict(list)
+        for other in self.right:
+            item = self.now[other]
+            if item.kind in ("weight", "table") and item.fingerprint.norm:
+                by_norm[item.kind, item.fingerprint.shape].append((item.fingerprint.norm, other))
+        for candidates in by_norm.values():
+            candidates.sort()
+        gone: set[int] = set()
+        for at in self.left:
+            mine = self.before[at].fingerprint
+            waiting = by_norm.get((self.before[at].kind, mine.shape), [])
+            for place in range(bisect_left(waiting, (mine.norm * (1 - _NEAR), -1)), len(waiting)):
+                norm, other = waiting[place]
+                if norm > mine.norm * (1 + _NEAR):
+                    break
+                theirs = self.now[other].fingerprint
+                same = abs(theirs.total - mine.total) <= _NEAR * norm and theirs.broken == mine.broken
+                if same and other not in gone:
+                    gone.add(other)
+                    yield self._pair(at, other)
+                    break
 
     def in_place(self) -> Iterator[Pairing]:
         """Weights of layers of the same shape, in the same order."""

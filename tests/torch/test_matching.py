@@ -17,12 +17,11 @@ from graphneurons.matching import Match, match
 from tests.torch.fronts import DIFFERENT, FRONTS, Front, analysis, takes
 from tests.zoo.architectures import ZOO
 
-UNROLLED = {("rnn_bi_2", "dynamo"), ("rnn_no_bias", "dynamo")}
 CASES = [
     (name, front)
     for name in ZOO
     for front in FRONTS[1:]
-    if takes(name, front) and not {(name, front), (name, "export")} & set(DIFFERENT) and (name, front) not in UNROLLED
+    if takes(name, front) and not {(name, front), (name, "export")} & set(DIFFERENT)
 ]
 
 
