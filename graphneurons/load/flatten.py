@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from graphneurons.graph import CONTROL, NOTHING, Attribute, Op, Value, WeightRef
 from graphneurons.load.control import HANDLERS
 from graphneurons.load.frames import Frame, FreeNames
 from graphneurons.load.functions import Function, Key, label
-from graphneurons.load.nodes import Node, constant_of, read_node
+from graphneurons.load.nodes import Node, constant_of, read_node, read_rest
 from graphneurons.load.notices import Notices
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.values import value_of
@@ -56,10 +57,11 @@ class Flattening:
         frame.names.update(given)
         stored = self._initializers(graph)
         inputs = [self.tensors.text(value.name, "a graph input") for value in graph.input]
+        written = [tuple(proto.output[:]) for proto in graph.node]
         made: dict[str, str] = {}
         outputs = 0
-        for proto in graph.node:
-            for name in proto.output:
+        for names in written:
+            for name in names:
                 if type(name) is not str:
                     self.tensors.text(name, "a node's output")
                 if name:
@@ -76,9 +78,10 @@ class Flattening:
         self._define_all(made, frame)
         self._declare(graph, frame)
         claim = self._names.claim
+        own = [proto.name for proto in graph.node]
         # Names the file gives come before names made up for nameless nodes, hence all at once.
-        names = [name if name and claim(name) else "" for name in [proto.name for proto in graph.node]]
-        return Body((read_node(proto, self.tensors) for proto in graph.node), names)
+        promised = [name if name and claim(name) else "" for name in own]
+        return Body(map(read_rest, graph.node, own, written, repeat(self.tensors)), promised)
 
     def _refuse_twice(self, graph: Any, made: Mapping[str, str], outputs: int, others: Sequence[str]) -> None:
         """Each name is defined once (static single assignment); an initializer may give an input its default."""

@@ -45,7 +45,11 @@ def normal_domain(domain: str) -> str:
 
 def read_node(proto: Any, tensors: Tensors) -> Node:
     """The record of ``proto``. Raises `LoadError` where it has no op type or a malformed attribute."""
-    name = proto.name
+    return read_rest(proto, proto.name, tuple(proto.output[:]), tensors)
+
+
+def read_rest(proto: Any, name: str, outputs: tuple[str, ...], tensors: Tensors) -> Node:
+    """`read_node` where the node's name and outputs were read before."""
     kind = proto.op_type
     domain = proto.domain
     overload = proto.overload
@@ -53,14 +57,13 @@ def read_node(proto: Any, tensors: Tensors) -> Node:
         for stored in (name, kind, domain, overload):
             tensors.text(stored, "a node")
     kind = intern(kind)
-    outputs = tuple(proto.output)
     if not kind:
         tensors.refuse(name or "a node without a name", "the node has no op type")
     if domain:
         domain = intern(normal_domain(domain))
     metadata = proto.metadata_props
     scope = scope_of(name, _texts(metadata)) if metadata else from_name(name) if "/" in name else ()
-    inputs, attributes = tuple(proto.input), proto.attribute
+    inputs, attributes = tuple(proto.input[:]), proto.attribute
     if not attributes:
         return Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope)
     # Nodes that have the same attributes share one mapping of them.
