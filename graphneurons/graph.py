@@ -205,12 +205,20 @@ class ModelGraph:
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Op, ...]]:
         """Value name -> the ops that read it, in graph order, each once."""
-        readers: dict[str, list[Op]] = {}
+        # Most values have one reader: what an op reads alone shares one tuple of it.
+        readers: dict[str, tuple[Op, ...]] = {}
+        several: dict[str, list[Op]] = {}
         for op in self.ops:
-            for name in dict.fromkeys(op.inputs):
-                if name:
-                    readers.setdefault(name, []).append(op)
-        return {name: tuple(found) for name, found in readers.items()}
+            alone = (op,)
+            for name in op.inputs:
+                first = readers.setdefault(name, alone)
+                if first is not alone:
+                    found = several.setdefault(name, [*first])
+                    if found[-1] is not op:
+                        found.append(op)
+        readers.update((name, tuple(found)) for name, found in several.items())
+        readers.pop("", None)
+        return readers
 
     @cached_property
     def nx(self) -> networkx.MultiDiGraph:
