@@ -13,6 +13,7 @@ import numpy as np
 
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes import planes
+from graphneurons.axes.binding import Binding
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import resolve
 from graphneurons.errors import DataError, UsageError
@@ -33,7 +34,8 @@ Runner = Callable[[Mapping[str, Array]], Array]
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """``batching``: how the rows are fed; ``places``: where they come out; ``notice``: why one by one, if they are."""
+    """``batching``: how the rows are fed; ``places``: where they come out; ``notice``: why one by one, or along
+    the second axis, if they are."""
 
     batching: Batching
     places: Places
@@ -85,6 +87,8 @@ def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settle
     failed: DataError | None = None
     close: Batching | None = None
     for axes in choices(feeds):
+        if why and _is_named_otherwise(reading, axes):
+            continue
         sizes = {size for feed in feeds if (size := _declared(feed, axes[feed.name])) is not None}
         if len(sizes) > 1:
             continue
@@ -110,11 +114,37 @@ def settle(reading: Reading, runner: Runner, batch: int | None = None) -> Settle
             else:
                 close = close or batching
         if isinstance(found, Settled):
-            return found
+            return replace(found, notice=told_of_second(reading, axes))
         why.append(found)
     if not why:
         raise _misfit(reading, (0, 1))
     return _one_by_one(reading, runner, batch, why[0], close, failed)
+
+
+def _is_named_otherwise(reading: Reading, axes: Mapping[str, int]) -> bool:
+    """Whether the file calls the first axis of an input its batch, and rows are to lie along the second. Only an op
+    that runs through the first as a sequence tells that the name is wrong."""
+    named = any(axes[feed.name] == 1 and _names_batch(feed, 0) for feed in reading.feeds)
+    return named and not _runs_through_sequences(reading)
+
+
+def told_of_second(reading: Reading, axes: Mapping[str, int]) -> str:
+    """A notice where rows are laid along the second axis of inputs, and neither a name nor an op says that it is the
+    batch."""
+    names = [repr(feed.name) for feed in reading.feeds if axes[feed.name] == 1 and not _names_batch(feed, 1)]
+    if not names or _runs_through_sequences(reading):
+        return ""
+    return f"rows are laid along the second axis of {', '.join(names)}: along the first they cannot be told apart"
+
+
+def _runs_through_sequences(reading: Reading) -> bool:
+    """Whether a recurrent op lies on the way to what is read."""
+    resolution = reading.analysis.resolution
+    starts = [feed.name for feed in reading.feeds]
+    steps = [] if resolution is None else [
+        resolution.steps[op.name] for op in between(reading.analysis.graph, starts, reading.value)
+    ]  # fmt: skip
+    return any(isinstance(step, Binding) and step.rule.kind == "recurrent" for step in steps)
 
 
 def _of_two(reading: Reading, settled: Settled) -> Settled:
@@ -244,8 +274,13 @@ def _declared(feed: Feed, axis: int) -> int | None:
 
 def _is_batch(feed: Feed) -> bool:
     """Whether the first axis of an input is plainly a batch: fixed to one, or of a name that says so."""
-    first = feed.value.shape[0] if feed.value.shape else None
-    return first == 1 or (isinstance(first, str) and bool(_BATCH.search(first)))
+    return _declared(feed, 0) == 1 or _names_batch(feed, 0)
+
+
+def _names_batch(feed: Feed, axis: int) -> bool:
+    shape = feed.value.shape
+    size = shape[axis] if shape is not None and axis < len(shape) else None
+    return isinstance(size, str) and bool(_BATCH.search(size))
 
 
 def _fits_nowhere(feed: Feed, axes: Sequence[int]) -> bool:

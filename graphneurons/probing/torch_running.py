@@ -20,7 +20,17 @@ from graphneurons.graph import ModelGraph, Value
 from graphneurons.load.resident import dtype_name, identity, is_empty
 from graphneurons.probing.choosing import Chosen, choose, find_layer
 from graphneurons.probing.feeding import ONLY, Array, Batching, Feed, matched
-from graphneurons.probing.settling import DEFAULT_BATCH, Reading, Runner, Settled, checked, choices, settle, untold
+from graphneurons.probing.settling import (
+    DEFAULT_BATCH,
+    Reading,
+    Runner,
+    Settled,
+    checked,
+    choices,
+    settle,
+    told_of_second,
+    untold,
+)
 from graphneurons.probing.untrained import Draws, draws
 from graphneurons.probing.wishing import Opened, Wish
 from graphneurons.tracing import failure, imported, name_of, plain_attention
@@ -118,7 +128,8 @@ def _of_module(module: Any, wish: Wish) -> Opened:
         found = reading.settled(batching)
         found = checked(reading, found, runner) if isinstance(found, Settled) else found
         if isinstance(found, Settled):
-            return _opened(reading, chosen, found, runner, notices)
+            notice = told_of_second(reading, batching.axes)
+            return _opened(reading, chosen, found, runner, (notice, *notices))
         why = why or untold(reading, found, second=False)
     assert why is not None
     raise why

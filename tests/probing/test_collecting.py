@@ -108,7 +108,37 @@ def test_an_analysis_and_an_array_of_any_name(path: Path) -> None:
         np.testing.assert_allclose(got.values, AFTER.mean(1), rtol=1e-5, atol=1e-6)
 
 
-CENTRED = "mean = ReduceMean<axes = [0], keepdims = 1> (up) c = Sub(up, mean)"
+def test_a_row_that_the_model_puts_before_all_others() -> None:
+    """It is no one's, and with every row there is one."""
+    text = """g (float[N, 3, 4] x) => (float y) {
+        n = Constant<value_ints = [1, 3, 4]> () o = Constant<value = float[1] {1}> () e = Expand(o, n)
+        c = Concat<axis = 0>(e, x) y = MatMul(c, w) }"""
+    got = activations(built(text, w=WEIGHT), "y", X[:5], pooling="keep")
+    assert got.notices == (
+        "rows are run one by one: it does not depend on the rows of the data everywhere",
+    )
+    np.testing.assert_allclose(got.values.reshape(5, 2, 3, 5)[:, 1], X[:5] @ WEIGHT, rtol=1e-4, atol=1e-5)
+
+
+CENTRED = """g ({shape} x) => (float y) {{ mean = ReduceMean<axes = [0], keepdims = 1> (x) c = Sub(x, mean)
+    y = MatMul(c, w) }}"""
+
+
+def test_rows_are_not_laid_along_the_second_axis_where_the_first_is_called_the_batch() -> None:
+    """What is mixed along it are rows then; else it may be the time."""
+    alone = activations(built(CENTRED.format(shape="float[batch, 3, 4]"), w=WEIGHT), "y", X[:5])
+    (notice,) = alone.notices
+    assert notice.startswith("rows are run one by one: rows of the data are mixed before")
+    assert not alone.values.any(), "less itself"
+    got = activations(built(CENTRED.format(shape="float[T, rows, 4]"), w=WEIGHT), "y", X[:5], pooling="keep")
+    wanted = (X[:5] - X[:5].mean(1, keepdims=True)) @ WEIGHT
+    np.testing.assert_allclose(got.values, wanted.reshape(-1, 5), rtol=1e-4, atol=1e-5)
+    assert got.notices == (
+        "rows are laid along the second axis of 'x': along the first they cannot be told apart",
+    )
+    named = activations(built(CENTRED.format(shape="float[T, batch, 4]"), w=WEIGHT), "y", X[:5], pooling="keep")
+    np.testing.assert_array_equal(named.values, got.values)
+    assert named.notices == ()
 
 
 def test_rows_that_change_each_other_are_run_one_by_one() -> None:

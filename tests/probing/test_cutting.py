@@ -253,6 +253,15 @@ LAYOUTS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], Any]] = {
         (3, 4),
         lambda x, w: np.concatenate([np.full((len(x), 1, 4), 2, np.float32), x], 1) @ w,
     ),
+    "a token put before every row, and an axis before rows": (
+        """g (float[N, 2, 3, 4] x) => (float[2, N, 4, 5] y) {
+            n = Shape<start = 0, end = 1>(x) r = Constant<value_ints = [2, 1, 4]> () s = Concat<axis = 0>(n, r)
+            o = Constant<value = float[1] {2}> () e = Expand(o, s) c = Concat<axis = 2>(e, x) h = MatMul(c, w)
+            t = Transpose<perm = [1, 0, 2, 3]>(h) y = Relu(t) }""",
+        (4, 5),
+        (2, 3, 4),
+        lambda x, w: np.maximum(np.concatenate([np.full((len(x), 2, 1, 4), 2, np.float32), x], 2) @ w, 0),
+    ),
     "batch in the second axis": (
         """g (float[3, N, 4] x) => (float[3, 1, N, 2] y) {
             y = LSTM<hidden_size = 2>(x, w, r) }""",
