@@ -15,7 +15,7 @@ from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph, ModelInfo, Notice, Value, WeightRef
 from graphneurons.load.aliasing import hidden_writes
 from graphneurons.load.export import scope_of, size_of, target_name
-from graphneurons.load.leaves import leaf_call
+from graphneurons.load.leaves import is_alike, leaf_call
 from graphneurons.load.programs import Argument, Call, Program, Ref, written
 from graphneurons.load.resident import dtype_name, held, identity
 
@@ -79,6 +79,7 @@ class _Walk:
         self.calls: list[Call] = []
         self._names: dict[int, str] = {}
         self._alive: list[Any] = []
+        self._first: dict[object, str] = {}
         self._stored: dict[object, torch.Tensor] = {}
         self._trainable = {id(parameter) for parameter in module.parameters()}
 
@@ -113,8 +114,11 @@ class _Walk:
     def _name(self, tensor: torch.Tensor, name: str) -> str:
         self._names[id(tensor)] = name
         self._alive.append(tensor)
-        self.values[name] = Value(name, dtype_name(tensor.dtype), tuple(size_of(size) for size in tensor.shape))
+        self._noted(tensor, name)
         return name
+
+    def _noted(self, tensor: torch.Tensor, name: str) -> None:
+        self.values[name] = Value(name, dtype_name(tensor.dtype), tuple(size_of(size) for size in tensor.shape))
 
     def _attribute(self, target: str) -> Any:
         import torch
@@ -128,24 +132,37 @@ class _Walk:
         """The fake tensor that stands for a parameter or buffer; tied ones share it, and the first name."""
         import torch
 
-        key = identity(tensor)
+        first, key = self._known(tensor, name), identity(tensor)
         if key not in self._stored:
             fake = self.fake.from_tensor(tensor.detach() if isinstance(tensor, torch.nn.Parameter) else tensor)
             self._stored[key] = fake
-            self.weights[name] = held(name, tensor, id(tensor) in self._trainable)
-            self._name(fake, name)
+            self._name(fake, first)
         return self._stored[key]
+
+    def _known(self, tensor: torch.Tensor, name: str) -> str:
+        """The name of a parameter or buffer: the first that it was met under."""
+        first = self._first.setdefault(identity(tensor), name)
+        if first not in self.weights:
+            self.weights[first] = held(first, tensor, id(tensor) in self._trainable)
+            self._noted(tensor, first)
+        return first
 
     def _run(self, node: Node, args: Any, kwargs: Any) -> Any:
         """The value of a node; the operators it calls are written down."""
+        import torch
+
         scope = scope_of(node)
         target: Any = node.target
         if node.op == "call_module":
             scope = tuple(target.split("."))
             module = self.module.get_submodule(target)
-            stored = self._stored_in(module, target)
-            call = partial(_functional, module, stored, args, kwargs)
-            leaf = leaf_call(module, node.name, args, kwargs, self._leaf_names(stored), scope, self.argument)
+            own = {name: (tensor, f"{target}.{name}") for name, tensor in _own(module)}
+            names = {name: Ref(self._known(*each)) for name, each in own.items()}
+            leaf = leaf_call(module, node.name, args, kwargs, names, scope, self.argument)
+            if leaf is not None and is_alike(leaf):
+                with self.fake:
+                    return self._leaf(leaf, torch.empty_like(args[0]))
+            call = partial(_functional, module, {name: self.weight(*each) for name, each in own.items()}, args, kwargs)
             if leaf is not None:
                 with self.fake:
                     return self._leaf(leaf, call())
@@ -158,14 +175,6 @@ class _Walk:
             value = call()
         self._rename(first, value, node.name)
         return value
-
-    def _stored_in(self, module: nn.Module, target: str) -> dict[str, torch.Tensor]:
-        """The parameters and buffers of a module, as fake tensors."""
-        found = (*module.named_parameters(), *module.named_buffers())
-        return {name: self.weight(tensor, f"{target}.{name}") for name, tensor in found}
-
-    def _leaf_names(self, stored: Mapping[str, torch.Tensor]) -> dict[str, Ref]:
-        return {name: Ref(self._names[id(tensor)]) for name, tensor in stored.items()}
 
     def _leaf(self, call: Call, value: Any) -> Any:
         """The results of a module, under the names its call has for them."""
@@ -256,6 +265,11 @@ class _Walk:
             arguments = tuple((key, _renamed(argument, renamed)) for key, argument in call.arguments)
             label = name if name in results else call.name
             self.calls[at] = Call(label, call.target, arguments, results, call.scope)
+
+
+def _own(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
 
 
 def _functional(module: Any, stored: Any, args: Any, kwargs: Any) -> Any:

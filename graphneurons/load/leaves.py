@@ -12,11 +12,13 @@ from graphneurons.load.programs import Argument, Call, Ref
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """``operands``: arguments of ``forward`` that are operands; ``stored``: parameters and buffers that follow them, in
-    the order of the rule; ``attributes``: names of the module's own attributes the rule reads."""
+    the order of the rule; ``attributes``: names of the module's own attributes the rule reads; ``alike``: what it
+    returns has the shape and the type of what it is given."""
 
     operands: int
     stored: tuple[str, ...]
     attributes: tuple[str, ...] = ()
+    alike: bool = False
 
 
 _WEIGHTS = ("weight", "bias")
@@ -30,12 +32,12 @@ LEAVES: Mapping[str, Leaf] = {
     **{f"Conv{d}d": Leaf(1, _WEIGHTS, ("groups",)) for d in (1, 2, 3)},
     **{f"ConvTranspose{d}d": Leaf(1, _WEIGHTS, ("groups",)) for d in (1, 2, 3)},
     "Embedding": Leaf(1, ("weight",)),
-    "LayerNorm": Leaf(1, _WEIGHTS, ("normalized_shape",)),
-    "RMSNorm": Leaf(1, ("weight",), ("normalized_shape",)),
-    "GroupNorm": Leaf(1, _WEIGHTS, ("num_groups",)),
-    **{f"BatchNorm{d}d": Leaf(1, (*_WEIGHTS, *_STATISTICS), ("training",)) for d in (1, 2, 3)},
-    **{f"InstanceNorm{d}d": Leaf(1, _WEIGHTS) for d in (1, 2, 3)},
-    "PReLU": Leaf(1, ("weight",)),
+    "LayerNorm": Leaf(1, _WEIGHTS, ("normalized_shape",), alike=True),
+    "RMSNorm": Leaf(1, ("weight",), ("normalized_shape",), alike=True),
+    "GroupNorm": Leaf(1, _WEIGHTS, ("num_groups",), alike=True),
+    **{f"BatchNorm{d}d": Leaf(1, (*_WEIGHTS, *_STATISTICS), ("training",), alike=True) for d in (1, 2, 3)},
+    **{f"InstanceNorm{d}d": Leaf(1, _WEIGHTS, alike=True) for d in (1, 2, 3)},
+    "PReLU": Leaf(1, ("weight",), alike=True),
 }
 """Class name -> what its op is made of."""
 
@@ -62,6 +64,12 @@ def leaf_call(
         value = getattr(module, attribute)
         arguments.append((attribute, tuple(value) if isinstance(value, (tuple, list)) else value))
     return Call(name, f"torch.nn.{kind}", tuple(arguments), (name,), scope)
+
+
+def is_alike(call: Call) -> bool:
+    """Whether the call of a leaf returns what has the shape and the type of its first operand."""
+    leaf = LEAVES.get(call.target.removeprefix("torch.nn."))
+    return leaf is not None and leaf.alike
 
 
 def _recurrent(
