@@ -127,8 +127,7 @@ CENTRED = """g ({shape} x) => (float y) {{ mean = ReduceMean<axes = [0], keepdim
 def test_rows_are_not_laid_along_the_second_axis_where_the_first_is_called_the_batch() -> None:
     """What is mixed along it are rows then; else it may be the time."""
     alone = activations(built(CENTRED.format(shape="float[batch, 3, 4]"), w=WEIGHT), "y", X[:5])
-    (notice,) = alone.notices
-    assert notice.startswith("rows are run one by one: rows of the data are mixed before")
+    assert alone.notices == ("rows are run one by one: in one batch they change each other's activations",)
     assert not alone.values.any(), "less itself"
     got = activations(built(CENTRED.format(shape="float[T, rows, 4]"), w=WEIGHT), "y", X[:5], pooling="keep")
     wanted = (X[:5] - X[:5].mean(1, keepdims=True)) @ WEIGHT
