@@ -17,7 +17,7 @@ from graphneurons.graph import ModelGraph
 from graphneurons.load import load
 from graphneurons.wiring.aligning import modulated_source
 from graphneurons.wiring.records import Wiring
-from graphneurons.wiring.riding import Ride
+from graphneurons.wiring.rides import Ride
 from graphneurons.wiring.roles import parts_played
 from graphneurons.wiring.wiring import Named, wire
 

@@ -58,21 +58,37 @@ LAYOUT = Layout()
 FEATURELESS = Featureless()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Doing:
+    """What an op does, shared by all that are alike: its ``step``; the shapes of its outputs, as far as that tells them
+    (``made``); and of its operands, which derive from ``constants`` alone and which are ``fed``: all others, and
+    constants of unknown shape."""
+
+    step: Step
+    made: Sequence[Shape | None]
+    constants: tuple[int, ...]
+    fed: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Resolution:
     """What the walk found. ``shapes`` misses values whose shape cannot be made concrete; ``constants`` are the values
     that derive from stored tensors and shapes alone; ``steps`` is keyed by op name; ``running`` are the ops that make
-    anything else, in the order of the graph."""
+    anything else, in the order of the graph, with what they do."""
 
     graph: ModelGraph
     shapes: Mapping[str, Shape]
     values: Values
     constants: frozenset[str] | set[str]
     steps: Mapping[str, Step]
-    running: tuple[Op, ...]
+    running: Sequence[tuple[Op, Doing]]
 
     def site(self, op: Op) -> Site:
         return _site(op, self.graph, self.shapes, self.values, self.constants)
+
+    def doing(self, op: Op) -> Doing:
+        """What ``op`` does, for who asks of few."""
+        return _doing(op, self.steps[op.name], (), self.shapes, self.constants)
 
 
 Settled = tuple[Step, Sequence[Shape | None]]
@@ -87,7 +103,7 @@ class _Walk:
     values: Values
     constants: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
-    alike: dict[Hashable, tuple[tuple[int, ...], dict[Hashable, Settled]]] = field(default_factory=dict)
+    alike: dict[Hashable, tuple[tuple[int, ...], dict[Hashable, Doing]]] = field(default_factory=dict)
     folded: int = 0
 
 
@@ -107,24 +123,28 @@ def resolve(
     }
     walk = _Walk(graph, known, shapes_known, Values(graph.weights))
     walk.constants.update(graph.weights)
-    steps = {op.name: _settle(walk, op) for op in graph.ops}
-    running = tuple([op for op in graph.ops if (output := op.output) and output not in walk.constants])
+    steps: dict[str, Step] = {}
+    running: list[tuple[Op, Doing]] = []
+    for op in graph.ops:
+        doing = _settle(walk, op)
+        steps[op.name] = doing.step
+        if (output := op.output) and output not in walk.constants:
+            running.append((op, doing))
     return Resolution(graph, walk.shapes, walk.values, walk.constants, steps, running)
 
 
-def _settle(walk: _Walk, op: Op) -> Step:
+def _settle(walk: _Walk, op: Op) -> Doing:
     shapes = walk.shapes
     constant = _is_constant(walk, op)
+    try:
+        doing = _settled(walk, op)
+    except (NoRule, RuleError, planes.TooLargeError) as error:
+        doing = _doing(op, Unknown(str(error), has_rule=True), (), shapes, walk.constants)
+    made = doing.made
     if constant:
         walk.constants.update(name for name in op.outputs if name)
-    step: Step
-    made: Sequence[Shape | None] = ()
-    try:
-        step, made = _settled(walk, op)
-    except (NoRule, RuleError, planes.TooLargeError) as error:
-        step = Unknown(str(error), has_rule=True)
     if constant or op.type in _SHAPE_READERS:
-        made = _fold(walk, op, step) or made
+        made = _fold(walk, op, doing.step) or made
     for index, name in enumerate(op.outputs):
         if not name:
             continue
@@ -133,7 +153,16 @@ def _settle(walk: _Walk, op: Op) -> Step:
             shape = declared_shape(walk.graph.declared.get(name), walk.known)
         if shape is not None and len(shape) <= planes.MOST_AXES:
             shapes[name] = shape
-    return step
+    return doing
+
+
+def _doing(
+    op: Op, step: Step, made: Sequence[Shape | None], shapes: Mapping[str, Shape], constants: Collection[str]
+) -> Doing:
+    names = list(enumerate(op.inputs))
+    own = tuple([index for index, name in names if name in constants])
+    fed = tuple([index for index, name in names if name not in constants or name not in shapes])
+    return Doing(step, made, own, fed)
 
 
 _SHAPE_READERS = frozenset({"Shape", "Size"})
@@ -149,17 +178,17 @@ def _is_constant(walk: _Walk, op: Op) -> bool:
     return walk.computed.issuperset(filter(None, others)) if others else True
 
 
-def _settled(walk: _Walk, op: Op) -> Settled:
+def _settled(walk: _Walk, op: Op) -> Doing:
     """What ``op`` does, worked out once for all ops that are alike in all it depends on."""
     if "" in op.outputs:
-        return _step(walk, op, Operands(op.inputs, walk.values))
+        return _doing(op, *_step(walk, op, Operands(op.inputs, walk.values)), walk.shapes, walk.constants)
     like = _likeness(walk, op)
     asked, found = walk.alike.get(like, ((), {}))
     numbers = _numbers(walk, op, asked)
     settled = found.get(numbers)
     if settled is None:
         operands = Operands(op.inputs, walk.values)
-        settled = _step(walk, op, operands)
+        settled = _doing(op, *_step(walk, op, operands), walk.shapes, walk.constants)
         if operands.asked.issubset(asked):
             found[numbers] = settled
         else:

@@ -22,7 +22,7 @@ from graphneurons.axes.labelling import (
 )
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
-from graphneurons.axes.resolving import Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.resolving import Featureless, Layout, Resolution, Step, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.strands import Constant, Lost, Strand, constant_of
 from graphneurons.graph import Op, WeightRef
@@ -58,19 +58,16 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
     """All uses, in graph order. Tables whose picked rows are weights (experts) are no lookups."""
     found: list[Use] = []
     known: dict[Alike, list[Use]] = {}
-    constants, weights = resolution.constants, resolution.graph.weights
-    for op in resolution.running:
-        picked = False
-        for index, name in enumerate(op.inputs):
-            if name in constants:
-                stored = weights.get(name)
-                if stored is None:
-                    found += _at(op, index, resolution, woven)
-                else:
-                    found += _stored_at(op, index, stored, resolution, woven, known)
-            elif name in woven:
-                picked = True
-        if picked:
+    weights = resolution.graph.weights
+    chosen = woven.keys() - resolution.constants
+    for op, doing in resolution.running:
+        for index in doing.constants:
+            stored = weights.get(op.inputs[index])
+            if stored is None:
+                found += _at(op, index, resolution, woven)
+            else:
+                found += _stored_at(op, index, stored, doing.step, resolution, woven, known)
+        if chosen and not chosen.isdisjoint(op.inputs):
             found += _picked_at(op, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
     read = {use.root for use in found if use.part == "weight"}
@@ -97,12 +94,12 @@ def _stored_at(
     op: Op,
     index: int,
     ref: WeightRef,
+    step: Step,
     resolution: Resolution,
     woven: Mapping[str, Constant],
     known: dict[Alike, list[Use]],
 ) -> list[Use]:
     """The uses of the stored tensor ``ref`` at operand ``index``: those of the first like it, told of this one."""
-    step = resolution.steps[op.name]
     if not isinstance(step, (Binding, Rule)):
         return list(_at(op, index, resolution, woven))
     alike = (id(step), index, ref.shape, ref.dtype)

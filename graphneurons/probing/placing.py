@@ -23,7 +23,8 @@ from graphneurons.probing.records import Integers
 from graphneurons.wiring.features import Features
 from graphneurons.wiring.records import CONSTANT, FIRST_UNKNOWN, MIXED, Source
 from graphneurons.wiring.registry import Registry
-from graphneurons.wiring.riding import Ride, ride_on
+from graphneurons.wiring.rides import Ride
+from graphneurons.wiring.riding import ride_on
 from graphneurons.wiring.sending import Sender, sending_factors, sent
 
 

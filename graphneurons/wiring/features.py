@@ -46,13 +46,13 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     found: dict[str, list[tuple[int, ...]]] = {}
     noted: set[object] = set()
     shapes = resolution.shapes
-    for op in resolution.running:
+    for op, doing in resolution.running:
         if riding.keys().isdisjoint(op.inputs):
             continue
         items = [riding.get(name) for name in op.inputs]
         if not any(items):
             continue
-        step = resolution.steps[op.name]
+        step = doing.step
         if isinstance(step, Rule) and op.output:
             passed = _unmoved(step, op, items, shapes)
             if passed is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
@@ -12,24 +11,19 @@ import numpy as np
 from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.carrying import carry
-from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.layouts import LAYOUTS, RESHAPING, transposed
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import CHOOSING, Featureless, Layout, Resolution, Step, Unknown, payload
+from graphneurons.axes.resolving import CHOOSING, Doing, Featureless, Layout, Step, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import CONTROL, Op
-from graphneurons.wiring.aligning import aligned_plane
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, brought, given_constant
-from graphneurons.wiring.features import Features
 from graphneurons.wiring.meeting import Guest, guest, meet
 from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
-from graphneurons.wiring.registry import Registry, are_apart
+from graphneurons.wiring.registry import are_apart
+from graphneurons.wiring.rides import Reader, Ride, Rider
 from graphneurons.wiring.sending import Sender, sent
-
-Rider = Plane | int
-"""The ids of a value; a bare number where its shape is not known and the number stands for all of it."""
 
 _PLAIN = frozenset(
     [
@@ -47,84 +41,26 @@ _PLAIN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """What one op has weights for: ``labels`` of its weight operands, and the ``sender`` of what it makes."""
-
-    labels: Mapping[int, OperandLabel]
-    sender: Sender
-
-
-@dataclass
-class Ride:
-    """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``modulated``: op name -> its
-    modulator operands. Filled by the walk: ``arrived``: (op name, operand) -> what its synapses read; ``guests``:
-    (op name, operand) -> ids on the operands of ops without weights; ``aligned``: (op name, operand) of a modulator ->
-    the neurons its elements modulate."""
-
-    resolution: Resolution
-    readers: Mapping[str, Sequence[Reader]]
-    features: Features
-    registry: Registry
-    modulated: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    fed_back: Mapping[str, Plane] = field(default_factory=dict)
-    aligned: dict[tuple[str, int], Plane] = field(default_factory=dict)
-    arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
-    guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
-    riders: dict[str, Rider] = field(default_factory=dict)
-    _uniform: dict[tuple[Shape, int], Plane] = field(default_factory=dict)
-    _lined_up: dict[tuple[int, int, Shape, Shape, Shape], Shape] = field(default_factory=dict)
-
-    def of(self, name: str) -> Rider:
-        """The ids of value ``name``: constants carry nobody."""
-        rider = self.riders.get(name)
-        if rider is not None:
-            return rider
-        return self.uniform(name, CONSTANT)
-
-    def lined_up(self, step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
-        """What every element of a modulator modulates. Of neurons along one axis, where that axis goes is worked out
-        once."""
-        data = result.data
-        if result.first is None or data.size not in data.shape:
-            return aligned_plane(step, op, index, shape, result)
-        alike = (id(step), index, shape, result.shape, data.shape)
-        stored = self._lined_up.get(alike)
-        if stored is not None:
-            return Plane(shape, data.reshape(stored), result.first)
-        plane = aligned_plane(step, op, index, shape, result)
-        if plane is not None and plane.first is not None and plane.data.size == data.size:
-            self._lined_up[alike] = plane.data.shape
-        return plane
-
-    def uniform(self, name: str, number: int) -> Rider:
-        shape = self.resolution.shapes.get(name)
-        if shape is None:
-            return number
-        plane = self._uniform.get((shape, number))
-        if plane is None:
-            plane = self._uniform[shape, number] = planes.constant(shape, number)
-        return plane
-
-
 def walk(ride: Ride, kept: frozenset[str]) -> None:
     """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
     graph = ride.resolution.graph
-    last = {name: op for op in graph.ops for name in op.inputs}
+    readers = graph.consumers
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
     riders = ride.riders
-    for op in ride.resolution.running:
-        _ride(ride, op)
-        for name in op.inputs:
-            if last[name] is op and name not in kept:
+    for op, doing in ride.resolution.running:
+        inputs = op.inputs
+        _ride(ride, op, doing)
+        for index in doing.fed:
+            name = inputs[index]
+            if name and readers[name][-1] is op and name not in kept:
                 riders.pop(name, None)
 
 
 def ride_on(ride: Ride, ops: Iterable[Op]) -> None:
     """Rides ``ops`` only, in this order, from the riders that are there: every other value carries nobody."""
     for op in ops:
-        _ride(ride, op)
+        _ride(ride, op, ride.resolution.doing(op))
 
 
 def _input(ride: Ride, name: str) -> Rider:
@@ -139,33 +75,37 @@ def _input(ride: Ride, name: str) -> Rider:
     return planes.run(shape, stored, source.base)
 
 
-def _ride(ride: Ride, op: Op) -> None:
-    step = ride.resolution.steps[op.name]
+def _ride(ride: Ride, op: Op, doing: Doing) -> None:
+    step = doing.step
+    shapes, riders = ride.resolution.shapes, ride.riders
     try:
-        made = _RIDES[type(step)](ride, op, step)
+        made = _RIDES[type(step)](ride, op, step, doing)
     except (NoRule, planes.TooLargeError) as error:
         made = _stopped(ride, op, f"{op.qualified}: {error}")
     for index, name in enumerate(op.outputs):
         if name:
             rider = made[index] if index < len(made) else CONSTANT
             if isinstance(rider, Plane):
-                if rider.shape == ride.resolution.shapes.get(name):
-                    ride.riders[name] = rider
+                if rider.shape == shapes.get(name):
+                    riders[name] = rider
                     continue
                 rider = ride.registry.unknown(f"{op.qualified} gives {name!r} another shape than the file declares")
-            ride.riders[name] = ride.uniform(name, rider)
-    if op.name in ride.modulated:
-        _align(ride, op)
+            riders[name] = ride.uniform(name, rider)
+    modulated = ride.modulated.get(op.name)
+    if modulated:
+        _align(ride, op, step, modulated)
 
 
-def _align(ride: Ride, op: Op) -> None:
+def _align(ride: Ride, op: Op, step: Step, modulated: Sequence[int]) -> None:
     result = ride.riders.get(op.output)
-    for index in ride.modulated[op.name]:
+    if not isinstance(result, Plane):
+        return
+    for index in modulated:
         shape = ride.resolution.shapes.get(op.inputs[index])
-        if not isinstance(result, Plane) or shape is None:
+        if shape is None:
             continue
         try:
-            plane = ride.lined_up(ride.resolution.steps[op.name], op, index, shape, result)
+            plane = ride.lined_up(step, op, index, shape, result)
         except (NoRule, planes.TooLargeError):
             continue
         if plane is not None:
@@ -176,7 +116,7 @@ def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:
     return [ride.registry.unknown(reason)] * len(op.outputs)
 
 
-def _unknown(ride: Ride, op: Op, step: Unknown) -> Sequence[Rider]:
+def _unknown(ride: Ride, op: Op, step: Unknown, doing: Doing) -> Sequence[Rider]:
     data = ride.of(op.inputs[0]) if op.inputs else CONSTANT
     shape = ride.resolution.shapes.get(op.output)
     indices = ride.resolution.shapes.get(op.inputs[1]) if len(op.inputs) > 1 else None
@@ -184,7 +124,7 @@ def _unknown(ride: Ride, op: Op, step: Unknown) -> Sequence[Rider]:
     return _stopped(ride, op, step.reason) if passed is None else [passed] + [CONSTANT] * (len(op.outputs) - 1)
 
 
-def _featureless(ride: Ride, op: Op, step: Featureless) -> Sequence[Rider]:
+def _featureless(ride: Ride, op: Op, step: Featureless, doing: Doing) -> Sequence[Rider]:
     if op.domain == CONTROL and op.type == "Entry":
         return [_input(ride, op.output)]
     if op.type in _PLAIN or not op.inputs:
@@ -192,7 +132,7 @@ def _featureless(ride: Ride, op: Op, step: Featureless) -> Sequence[Rider]:
     return _stopped(ride, op, f"{op.qualified} makes features of an index")
 
 
-def _layout(ride: Ride, op: Op, step: Layout) -> Sequence[Rider]:
+def _layout(ride: Ride, op: Op, step: Layout, doing: Doing) -> Sequence[Rider]:
     shape = ride.resolution.shapes.get(op.output)
     if op.type in RESHAPING and shape is not None:
         rider = ride.of(op.inputs[0])
@@ -212,7 +152,7 @@ def _layout(ride: Ride, op: Op, step: Layout) -> Sequence[Rider]:
 _JUNCTIONS: Mapping[str, JunctionKind] = {"product": "product"}
 
 
-def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
+def _elementwise(ride: Ride, op: Op, step: Rule, doing: Doing) -> Sequence[Rider]:
     if step.kind == "map":
         if op.domain == CONTROL and op.output in ride.fed_back:
             return [ride.fed_back[op.output]]
@@ -222,10 +162,8 @@ def _elementwise(ride: Ride, op: Op, step: Rule) -> Sequence[Rider]:
     if chosen is not None:
         return [chosen]
     present: list[Plane] = []
-    shapes, constants = ride.resolution.shapes, ride.resolution.constants
-    for index, name in enumerate(op.inputs):
-        if name in constants and name in shapes and shape is not None:
-            continue
+    for index in doing.fed if shape is not None else range(len(op.inputs)):
+        name = op.inputs[index]
         rider = ride.of(name) if name else CONSTANT
         if isinstance(rider, int) or shape is None:
             return [rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)]
@@ -263,7 +201,7 @@ def _shapeless(ride: Ride, name: str) -> int:
     )
 
 
-def _bound(ride: Ride, op: Op, step: Binding) -> Sequence[Rider]:
+def _bound(ride: Ride, op: Op, step: Binding, doing: Doing) -> Sequence[Rider]:
     readers = ride.readers.get(op.name, ())
     for reader in readers:
         _note_arrivals(ride, op, step, reader)
@@ -398,7 +336,7 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
     return meet(ride.registry, kind, op.name, shape, guests)
 
 
-_RIDES: Mapping[type, Callable[[Ride, Op, Any], Sequence[Rider]]] = {
+_RIDES: Mapping[type, Callable[[Ride, Op, Any, Doing], Sequence[Rider]]] = {
     Rule: _elementwise,
     Binding: _bound,
     Layout: _layout,

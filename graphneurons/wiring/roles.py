@@ -18,7 +18,7 @@ from graphneurons.axes.planes import Plane, distinct
 from graphneurons.axes.resolving import Layout, Resolution
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers, Wiring
-from graphneurons.wiring.riding import Ride
+from graphneurons.wiring.rides import Ride
 from graphneurons.wiring.wiring import Named
 
 ORDER = ("query", "key", "value", "output", "mlp_key", "mlp_gate", "mlp_value")

@@ -19,7 +19,8 @@ from graphneurons.wiring.arriving import brought, given_constant, groups_of
 from graphneurons.wiring.features import find_features
 from graphneurons.wiring.records import Integers, Junction, Synapses, Wiring
 from graphneurons.wiring.registry import Registry
-from graphneurons.wiring.riding import Reader, Ride, walk
+from graphneurons.wiring.rides import Reader, Ride
+from graphneurons.wiring.riding import walk
 from graphneurons.wiring.sending import Sender, sending_factors
 
 
