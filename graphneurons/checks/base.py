@@ -172,6 +172,7 @@ class ModelReport:
     """What was found in one model, worst first. ``error``: why it could not be looked at, then there are no findings.
 
     ``suppressed``: findings left out because the baseline has them. ``checks``: codes of the checks that ran.
+    ``unread``: why nothing is known of any weight though rules about weights ran; such a model may fail, but not pass.
     """
 
     path: str
@@ -181,6 +182,7 @@ class ModelReport:
     synapses: int = 0
     error: str | None = None
     suppressed: int = 0
+    unread: str | None = None
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity == severity for finding in self.findings)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from graphneurons.checks.base import CheckReport, ModelReport
+from graphneurons.checks.base import CheckReport, ModelReport, Severity, at_least
 from graphneurons.checks.fingerprints import fingerprints, readable
 from graphneurons.checks.stored import read_stored
-from graphneurons.errors import UsageError
+from graphneurons.errors import UsageError, printable
 
 VERSION = 1
 
@@ -35,15 +35,21 @@ def _is_entry(entries: object) -> bool:
 
 
 def without(report: CheckReport, baseline: Baseline, path: str) -> CheckReport:
-    """``report`` without the findings that ``baseline``, read from ``path``, has."""
-    return replace(
-        report, models=tuple(_left(model, baseline.get(key(model, path), frozenset())) for model in report.models)
-    )
+    """``report`` without the findings that ``baseline``, read from ``path``, has. A model of which nothing could be
+    read gets an error where nothing else fails: no baseline makes it pass."""
+    left = (_left(model, baseline.get(key(model, path), frozenset())) for model in report.models)
+    return replace(report, models=tuple(_judged(model, report.fail_on) for model in left))
 
 
 def _left(model: ModelReport, known: frozenset[str]) -> ModelReport:
     kept = tuple(f for f, mark in zip(model.findings, fingerprints(model), strict=True) if mark not in known)
     return replace(model, findings=kept, suppressed=len(model.findings) - len(kept))
+
+
+def _judged(model: ModelReport, fail_on: Severity) -> ModelReport:
+    if model.unread is None or any(at_least(finding.severity, fail_on) for finding in model.findings):
+        return model
+    return ModelReport(model.path, error=f"{printable(model.path, 1000)}: {model.unread}")
 
 
 def key(model: ModelReport, path: str) -> str:

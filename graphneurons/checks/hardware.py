@@ -74,7 +74,7 @@ def tensor_parallel(subject: Subject, limits: Limits) -> Iterator[Found]:
         )
 
 
-@check("GN403", "sparsity-pattern", "error")
+@check("GN403", "sparsity-pattern", "error", reads_weights=True)
 def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
     """Weights that do not have the sparsity they should.
 
@@ -102,7 +102,7 @@ def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
 def _dense(layer: Layer, use: WeightUse, zero: Quantized | None, n: int, m: int) -> Iterator[Found]:
     ref = use.weight
     factors = [factor for axis in use.axes for factor in axis.factors]
-    if ref.elements > _MOST_READ or use.elements is not None or not is_readable(ref.dtype):
+    if use.elements is not None or not is_readable(ref.dtype):
         return
     along = next((at for at, axis in enumerate(use.axes) if _summed(axis)), None)
     if along is None or any(factor.role in ("mixed", "lookup") for factor in factors):
@@ -113,6 +113,9 @@ def _dense(layer: Layer, use: WeightUse, zero: Quantized | None, n: int, m: int)
         return
     if channels % m:
         yield Found(f"{channels} synapses along axis {along} are no multiple of {m}", layer.id, ref.name, along)
+        return
+    if ref.elements > _MOST_READ:
+        yield Found(f"{ref.elements:,} elements are too many to look for {n}:{m} in them", layer.id, ref.name, along)
         return
     values = _less_zero(read(ref), zero)[tuple(slice(*bounds) for bounds in part_of(use))]
     if values.size != prod(factor.size for factor in factors):

@@ -93,7 +93,7 @@ def command(
 
     Exit code: 0 if clean, 1 if there are findings at or above --fail-on, 2 if something could not be looked at.
     """
-    from graphneurons.cli.failing import report
+    from graphneurons.cli.failing import complain, report
 
     if config is not None and isolated:
         raise click.UsageError("--config and --isolated exclude each other")
@@ -122,17 +122,30 @@ def command(
         report(error, "")
         return 2
     found = _checked(tasks, jobs, policy.fail_on)
-    if write_baseline is not None and all(model.error is None for model in found.models):
-        write(write_baseline, written(found, write_baseline))
+    if write_baseline is not None:
         exit_zero = True
+        if all(model.error is None and model.unread is None for model in found.models):
+            write(write_baseline, written(found, write_baseline))
     if known is not None and baseline is not None:
-        found = without(found, known, baseline)
+        before, found = found, without(found, known, baseline)
+        for was, now in zip(before.models, found.models, strict=True):
+            if was.error is None and now.error is not None:
+                complain(now.error)
     for file, kind in files.items():
         write(file, rendered(found, kind, on_screen=False))
     if output is None:
         emit([rendered(found, format, on_screen=True)])
-    code = found.exit_code
-    return 0 if code == 1 and exit_zero else code
+    return found.exit_code if found.exit_code != 1 or not exit_zero else _excused(found)
+
+
+def _excused(found: CheckReport) -> int:
+    """The exit code where findings do not fail: 0, but 2 where nothing could be read of a model."""
+    from graphneurons.cli.failing import complain
+
+    unread = [model for model in found.models if model.unread is not None]
+    for model in unread:
+        complain(f"{model.path}: {model.unread}")
+    return 2 if unread else 0
 
 
 def _files(format: Format, output: str | None, reports: Iterable[str]) -> dict[str, Format]:

@@ -20,17 +20,35 @@ Result = TypeVar("Result")
 def in_parallel(
     function: Callable[[Task], Result], tasks: Sequence[Task], processes: int, lost: Callable[[Task], Result]
 ) -> Iterator[Result]:
-    """``function`` of every task, in order. ``lost``: what stands for a task whose process died (out of memory).
+    """``function`` of every task, in order. ``lost``: what stands for a task whose process died (out of memory), and
+    died again when it was alone.
 
-    Whatever ends this early, an interrupt for one, ends the processes at once.
+    A process that dies takes the others with it: what they had not finished is done again, one task at a time. Whatever
+    ends this early, an interrupt for one, ends the processes at once.
     """
+    with _pool(processes) as pool:
+        for task, future in zip(tasks, _submitted(pool, function, tasks), strict=True):
+            try:
+                result = future.result()
+            except BrokenProcessPool:
+                result = _alone(function, task, lost)
+            yield result
+
+
+def _alone(function: Callable[[Task], Result], task: Task, lost: Callable[[Task], Result]) -> Result:
+    with _pool(1) as pool:
+        try:
+            return _submitted(pool, function, [task])[0].result()
+        except BrokenProcessPool:
+            return lost(task)
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
     # Forked copies of a process with threads can hang.
     pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin)
     try:
-        with _uninterrupted():
-            futures = [pool.submit(function, task) for task in tasks]
-        for task, future in zip(tasks, futures, strict=True):
-            yield _result(task, future, lost)
+        yield pool
     except BaseException:
         for process in active_children():
             process.kill()
@@ -39,11 +57,11 @@ def in_parallel(
         pool.shutdown(cancel_futures=True)
 
 
-def _result(task: Task, future: Future[Result], lost: Callable[[Task], Result]) -> Result:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        return lost(task)
+def _submitted(
+    pool: ProcessPoolExecutor, function: Callable[[Task], Result], tasks: Sequence[Task]
+) -> list[Future[Result]]:
+    with _uninterrupted():
+        return [pool.submit(function, task) for task in tasks]
 
 
 @contextmanager

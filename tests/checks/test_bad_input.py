@@ -101,6 +101,9 @@ def _opaque(path: Path) -> None:
         (["--ignore", "GN101,GN602"], 2),
         (["--select", "GN2"], 2),
         (["--select", "GN2", "--exit-zero"], 2),
+        (["--exit-zero"], 2),
+        (["--select", "GN101,GN2", "--exit-zero"], 2),
+        (["--write-baseline", "known.json"], 2),
         (["--select", "GN106,GN604"], 0),
     ],
 )
@@ -113,6 +116,26 @@ def test_nothing_is_green_because_no_weight_could_be_labelled(
     if code == 2:
         assert ran.err.startswith("error: m.onnx: none of its weights can be labelled: ")
         assert ran.err.count("\n") == 1
+
+
+def test_no_baseline_makes_a_model_pass_of_which_nothing_was_read(cli: Cli, tmp_path: Path) -> None:
+    _opaque(tmp_path / "m.onnx")
+    assert cli("check", "m.onnx", "--write-baseline", "known.json").code == 2
+    assert not (tmp_path / "known.json").exists()
+    structure = ["--select", "GN1,GN6", "--ignore", "GN103"]
+    # The structure alone may be agreed on; with it no rule about weights passes.
+    assert cli("check", "m.onnx", *structure, "--write-baseline", "known.json").code == 0
+    assert cli("check", "m.onnx", *structure, "--baseline", "known.json").code == 0
+    ran = cli("check", "m.onnx", "--baseline", "known.json", "--format", "json")
+    assert (ran.code, json.loads(ran.out)["exit_code"], ran.err.count("\n")) == (2, 2, 1)
+    assert ran.err.startswith("error: m.onnx: none of its weights can be labelled: ")
+
+
+def test_sparsity_is_not_fulfilled_because_no_weight_could_be_read(cli: Cli, tmp_path: Path) -> None:
+    _opaque(tmp_path / "m.onnx")
+    assert cli("check", "m.onnx", "--select", "GN4").code == 0
+    (tmp_path / "graphneurons.toml").write_text('[hardware]\nsparsity = "2:4"\n')
+    assert cli("check", "m.onnx", "--select", "GN4").code == 2
 
 
 def test_nothing_is_green_because_no_weight_could_be_read(cli: Cli, tmp_path: Path) -> None:
@@ -298,12 +321,14 @@ def test_a_process_that_dies_is_told_and_no_success(tmp_path: Path) -> None:
         _large(tmp_path, f"m{number}", 150_000, 65_536)
     process = _started("check", ".", "--jobs", "2", "--format", "json", "--exit-zero")
     started = time.monotonic()
-    workers: list[int] = []
-    while len(workers) < 2 and time.monotonic() < started + 60:
-        time.sleep(0.1)
-        workers = [each for each in _children(process.pid) if b"spawn_main" in _command(each)]
-    os.kill(workers[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    # Each is begun again alone, once.
+    while process.poll() is None and time.monotonic() < started + 60:
+        time.sleep(0.2)
+        for each in _children(process.pid):
+            if b"spawn_main" in _command(each):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+    out, err = process.communicate(timeout=10)
     assert process.returncode == 2
     assert b"the process that checked it died" in err
     assert b"Traceback" not in err
