@@ -83,7 +83,7 @@ def activations(
     values = _collected(subject, pooling, progress)
     total, positions, neurons = values.shape
     samples, rows = values.reshape(-1, neurons), np.repeat(np.arange(total, dtype=np.int64), positions)
-    _check_finite(subject, samples, rows)
+    _check_finite(subject, samples, rows, is_copy=untrained is not None)
     reading, chosen = subject.reading, subject.chosen
     return Activations(reading.layer.id, chosen.value, chosen.after, pooling, samples, rows, subject.notices)
 
@@ -134,17 +134,20 @@ def _room(rows: int, places: Places, pooling: Pooling, layer: str) -> npt.NDArra
     return np.empty((rows, each, places.neurons), np.float32)
 
 
-def _check_finite(subject: Opened, samples: npt.NDArray[np.float32], rows: Integers) -> None:
-    """Raises `DataError` naming the first neuron and row that are NaN or infinite, and how many there are."""
+def _check_finite(subject: Opened, samples: npt.NDArray[np.float32], rows: Integers, *, is_copy: bool) -> None:
+    """Raises `DataError` naming the first neuron and row that are NaN or infinite, and how many there are. ``is_copy``:
+    it is the untrained copy that puts them out."""
     wrong = ~np.isfinite(samples)
     if not wrong.any():
         return
     sample, neuron = (int(found[0]) for found in np.nonzero(wrong))
     shown = "NaN" if np.isnan(samples[sample, neuron]) else "infinity"
     neurons, count = int(wrong.any(axis=0).sum()), np.unique(rows[wrong.any(axis=1)]).size
+    whose = "in the untrained copy " if is_copy else ""
+    advice = "do without that control (untrained=False)" if is_copy else "check the data, or leave these rows out"
     raise DataError(
-        f"neuron {neuron} puts out {shown} for row {int(rows[sample])} of the data ({neurons:,} neurons and {count:,} "
-        "rows in all are not finite); check the data, or leave these rows out",
+        f"{whose}neuron {neuron} puts out {shown} for row {int(rows[sample])} of the data ({neurons:,} neurons and "
+        f"{count:,} rows in all are not finite); {advice}",
         file=subject.reading.analysis.model.path,
         where=subject.reading.layer.id,
     )

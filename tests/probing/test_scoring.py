@@ -11,6 +11,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score
 
 from graphneurons.probing.concepts import concept
+from graphneurons.probing.controls import random_neurons
 from graphneurons.probing.describing import thresholds
 from graphneurons.probing.ranking import best_by_chance, rank
 from graphneurons.probing.records import Floats
@@ -171,6 +172,21 @@ def test_the_error_is_that_of_a_bootstrap_over_groups(metric: str) -> None:
         else:
             drawn.append(r2_score(labels[taken], read[taken]))
     assert np.sqrt((found.changes**2).sum()) == pytest.approx(np.std(drawn), rel=0.15)
+
+
+@pytest.mark.parametrize("samples", [400, 3000])
+def test_random_neurons_have_the_statistics_of_those_they_stand_for(samples: int) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(samples, 4)) @ random.normal(size=(4, 6)) + np.arange(6)
+    drawn = list(random_neurons(values.astype(np.float32), 40, 0))
+    assert all(one.shape == values.shape for one in drawn)
+    together = np.concatenate(drawn)
+    size = np.abs(np.cov(values.T)).max()
+    np.testing.assert_allclose(together.mean(axis=0), values.mean(axis=0), atol=0.1)
+    np.testing.assert_allclose(np.cov(together.T), np.cov(values.T), atol=0.1 * size)
+    assert np.linalg.matrix_rank(together - together.mean(axis=0), tol=1e-2) == 4, "not one by one"
+    for one in drawn[:5]:
+        assert abs(np.corrcoef(one[:, 0], values[:, 0])[0, 1]) < 5 / samples**0.5, "they know nothing of the input"
 
 
 def test_folds_are_not_compared_with_each_other() -> None:
