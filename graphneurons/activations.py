@@ -153,7 +153,9 @@ def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[t
     """The activation on ``value``; or the values it is split into before any."""
     consumers = graph.consumers
     for _ in range(_FARTHEST):
-        readers = tuple([reader for reader in consumers.get(value, ()) if reader.type not in _MEASURES])
+        readers = consumers.get(value, ())
+        if len(readers) > 1 or (readers and readers[0].type in _MEASURES):
+            readers = tuple([reader for reader in readers if reader.type not in _MEASURES])
         if not readers or value in graph.outputs:
             return (), None
         if len(readers) > 1 and all(kind_of(reader) == "Slice" for reader in readers):

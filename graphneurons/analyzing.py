@@ -58,9 +58,7 @@ def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
 
 
 def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:
-    found = {
-        modulated_source(wiring, plane)
-        for use in item.uses
-        if (plane := ride.aligned.get((item.op.name, use.operand))) is not None
-    }
-    return found.pop() if len(found) == 1 else None
+    name, aligned = item.op.name, ride.aligned
+    lined_up = [plane for use in item.uses if (plane := aligned.get((name, use.operand))) is not None]
+    found = [modulated_source(wiring, plane) for plane in lined_up]
+    return found[0] if found and found.count(found[0]) == len(found) else None

@@ -211,7 +211,7 @@ def _bound(ride: Ride, op: Op, step: Binding, doing: Doing) -> Sequence[Rider]:
             for number, rider in enumerate(sent(step, [reader.sender for reader in readers], _shapes(ride, op)))
         ]
         return [
-            _with_added(ride, op, step, number, _any_copy(ride, op, readers[0].sender, rider))
+            _with_added(ride, op, step, doing, number, _any_copy(ride, op, readers[0].sender, rider))
             for number, rider in enumerate(made)
         ]
     return [_passed(ride, op, step, number, shape) for number, shape in enumerate(_shapes(ride, op))]
@@ -228,20 +228,22 @@ def _any_copy(ride: Ride, op: Op, sender: Sender, rider: Rider) -> Rider:
     return ride.registry.junction("sum", op.name, rider.shape, members)
 
 
-def _with_added(ride: Ride, op: Op, step: Binding, number: int, rider: Rider) -> Rider:
+def _with_added(ride: Ride, op: Op, step: Binding, doing: Doing, number: int, rider: Rider) -> Rider:
     """What a layer sends, where a modulator operand is no constant but an activation the op adds (a fused residual)."""
     result = step.results[number] if number < len(step.results) else None
     if not isinstance(rider, Plane) or result is None:
         return rider
-    guests = [Guest(rider, rider.shape)]
-    for index, pattern in enumerate(step.rule.operands):
-        name = op.inputs[index] if index < len(op.inputs) else ""
-        axes = step.operands[index]
-        added = ride.of(name) if pattern.mark == "~" and name and name not in ride.resolution.constants else None
-        if isinstance(added, Plane) and axes is not None:
-            arrived = carry(added, axes, result, rider.shape, step.sizes)
-            guests.append(Guest(arrived, rider.shape))
-    return rider if len(guests) == 1 else meet(ride.registry, "sum", op.name, rider.shape, guests)
+    operands = step.rule.operands
+    added = [index for index in doing.fed if index < len(operands) and operands[index].mark == "~"]
+    guests = []
+    for index in added:
+        name, axes = op.inputs[index], step.operands[index]
+        rides_in = ride.of(name) if name and name not in ride.resolution.constants else None
+        if isinstance(rides_in, Plane) and axes is not None:
+            guests.append(Guest(carry(rides_in, axes, result, rider.shape, step.sizes), rider.shape))
+    if not guests:
+        return rider
+    return meet(ride.registry, "sum", op.name, rider.shape, [Guest(rider, rider.shape), *guests])
 
 
 def _shapes(ride: Ride, op: Op) -> list[Shape | None]:

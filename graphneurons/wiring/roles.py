@@ -200,9 +200,9 @@ def _mlp(wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
         if layer.kind not in _BLOCKS or layer.activation is not None:
             continue
         numbers = [synapses.neurons for synapses in wiring.synapses.get(layer.id, ())]
-        if not numbers or any((item < 0).any() for item in numbers):
+        if not numbers:
             continue
-        behind = _hidden(wiring, np.concatenate(numbers))
+        behind = _hidden(wiring, numbers[0] if len(numbers) == 1 else np.concatenate(numbers))
         if behind is None:
             continue
         keys, gates = behind
@@ -223,11 +223,13 @@ def _is_hidden(layer: Named) -> bool:
 
 
 def _hidden(wiring: Wiring, numbers: Integers) -> tuple[list[str], list[str]] | None:
-    """The layers an MLP's value neurons read: (keys, gates). Gates are there where a product of two layers is read."""
-    sources = [wiring.locate(number)[0] for number in _borders(wiring, distinct(numbers))]
-    if len(sources) != 1:
+    """The layers an MLP's value neurons read: (keys, gates). Gates are there where a product of two layers is read.
+    None where the ``numbers`` are not all of one source."""
+    if not numbers.size or (first := int(numbers.min())) < 0:
         return None
-    source = sources[0]
+    source, _ = wiring.locate(first)
+    if int(numbers.max()) >= source.base + max(source.size, 1):
+        return None
     if source.kind == "layer":
         return [source.id], []
     if source.kind == "junction" and wiring.junction[source.id].kind == "sum":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -78,18 +79,21 @@ def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str)
         return None
     labels = {use.operand: use.label for use in named.uses if use.label is not None}
     stage = named.uses[0].stage
-    made = frozenset(
-        name for label in labels.values() for name, role in label.roles.items() if role in ("neuron", "shared")
-    )
-    factors = sending_factors(step, stage, made)
-    if step.rule.kind == "attention":
-        size = max(label.neurons for label in labels.values())
-    else:
-        size = prod(step.sizes[name] for name in factors)
-    copies = max((label.sizes.get(EXPERT, 1) for label in labels.values()), default=1)
-    size *= copies
-    source = registry.source("layer" if kind == "layer" else "lookup", named.id, size)
+    factors, neurons, copies = _sending(step, stage, tuple(labels.values()))
+    source = registry.source("layer" if kind == "layer" else "lookup", named.id, neurons * copies)
     return Reader(labels if kind == "layer" else {}, Sender(source, factors, stage, copies))
+
+
+@lru_cache(maxsize=8192)
+def _sending(step: Binding, stage: int, labels: tuple[OperandLabel, ...]) -> tuple[tuple[str, ...], int, int]:
+    """Of an op whose weights are labelled so: the factors that number what it sends, how many neurons those are, and
+    of how many sets of them it picks one."""
+    made = frozenset(name for label in labels for name, role in label.roles.items() if role in ("neuron", "shared"))
+    factors = sending_factors(step, stage, made)
+    copies = max((label.sizes.get(EXPERT, 1) for label in labels), default=1)
+    if step.rule.kind == "attention":
+        return factors, max(label.neurons for label in labels), copies
+    return factors, prod(step.sizes[name] for name in factors), copies
 
 
 def _carries(resolution: Resolution) -> list[tuple[Op, str]]:
