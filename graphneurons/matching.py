@@ -129,7 +129,7 @@ def _pair(
         befores, nows = [first.items[at] for at in pair.before], [second.items[at] for at in pair.now]
         found = _found(befores, nows, comparison)
         told.update(_of_matrices(befores, nows, found, link))
-        near = near or pair.relative <= ALIKE or (found is not None and found.kind == "permuted")
+        near = near or (found is not None and (found.relative <= ALIKE or bool(found.kind)))
     told.update(_of_layers(first, second, a, b, told))
     if not pairs:
         told.add("split" if a.neurons > b.neurons else "merged")

@@ -80,11 +80,10 @@ def concrete_inputs(
     for name in wanted:
         if name not in names:
             raise UsageError(f"no input is called {name!r}; the inputs are {', '.join(names)}", file=graph.info.path)
-    symbols = {dim for value in (*graph.inputs, *graph.declared.values()) for dim in value.shape or () if _named(dim)}
-    parts = {term.group(3) for symbol in symbols for term in _TERM.finditer(str(symbol)) if term.group(3)}
+    symbols, parts = dimensions_of(graph)
     for name in dims:
         if name not in symbols and name not in parts:
-            listed = ", ".join(sorted(map(str, symbols))) or "none"
+            listed = ", ".join(sorted(symbols)) or "none"
             raise UsageError(
                 f"no dimension is called {name!r}; the dynamic dimensions are: {listed}", file=graph.info.path
             )
@@ -98,8 +97,13 @@ def concrete_inputs(
     return result, known
 
 
-def _named(dim: Dim) -> bool:
-    return isinstance(dim, str)
+def dimensions_of(graph: ModelGraph) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of the dynamic dimensions of ``graph`` as they are declared, and those out of which they are computed."""
+    values = (*graph.inputs, *graph.declared.values())
+    symbols = frozenset(dim for value in values for dim in value.shape or () if isinstance(dim, str))
+    return symbols, frozenset(
+        term.group(3) for symbol in symbols for term in _TERM.finditer(symbol) if term.group(3)
+    )
 
 
 def _fixed(graph: ModelGraph, value: Value, wanted: Shape | None, known: Dimensions) -> Shape | None:

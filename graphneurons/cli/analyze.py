@@ -15,6 +15,7 @@ from graphneurons.errors import UsageError
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
+    from graphneurons.graph import ModelGraph
     from graphneurons.load.factory import Example
 
 Format = Literal["text", "json", "csv", "markdown"]
@@ -186,16 +187,22 @@ def analysis_of(
 ) -> Analysis:
     """Loads and analyzes one file, or what one factory returns."""
     from graphneurons.analyzing import analyze
-    from graphneurons.cli.arguments import looks_like_factory, shapes_for
+    from graphneurons.cli.arguments import shapes_for
+
+    graph = graph_of(path, examples, trusted)
+    return analyze(graph, shapes=shapes_for(graph.inputs, shapes), dims=dims)
+
+
+def graph_of(path: str, examples: Sequence[Example] = (), trusted: bool = False) -> ModelGraph:
+    """Loads one file, or what one factory returns."""
+    from graphneurons.cli.arguments import looks_like_factory
     from graphneurons.load import load
 
     if looks_like_factory(path):
         from graphneurons.load.factory import from_factory
 
-        graph = from_factory(path, examples, trusted=trusted)
-    else:
-        graph = load(path)
-    return analyze(graph, shapes=shapes_for(graph.inputs, shapes), dims=dims)
+        return from_factory(path, examples, trusted=trusted)
+    return load(path)
 
 
 def _rendered(analysis: Analysis, request: Request, on_screen: bool, *, first: bool) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import graphneurons
 from graphneurons.cli.commands import commands
 from graphneurons.errors import LoadError
-from graphneurons.matching import Match, match
+from graphneurons.matching import OTHER_SYNAPSES, Match, match
 from tests.torch.fronts import DIFFERENT, FRONTS, Front, analysis, takes
 from tests.zoo.architectures import ZOO
 
@@ -29,9 +29,17 @@ CASES = [
 def test_every_layer_finds_its_partner_and_no_synapse_changes(name: str, front: Front) -> None:
     found = match(analysis(name, "export"), analysis(name, front))
     assert found.complete, (found.only_a, found.only_b)
-    assert not [pair for pair in found.pairs if "changed" in pair.changes]
+    assert not [pair for pair in found.pairs if OTHER_SYNAPSES & {*pair.changes}]
     if front in ("pt2", "fx"):
         assert all(pair.by == "content" and not set(pair.changes) - {"renamed"} for pair in found.pairs)
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if takes(name, "dynamo") and takes(name, "legacy")])
+def test_two_exporters_write_the_same_layers(name: str) -> None:
+    found = match(analysis(name, "dynamo"), analysis(name, "legacy"))
+    assert found.complete, (found.only_a, found.only_b)
+    assert {pair.by for pair in found.pairs} <= {"content"}
+    assert not [pair for pair in found.pairs if OTHER_SYNAPSES & {*pair.changes}]
 
 
 def changes(found: Match) -> Counter[tuple[str, ...]]:
@@ -46,6 +54,13 @@ def test_what_exporters_do_is_said() -> None:
     assert changes(match(analysis("tied_head", "export"), analysis("tied_head", "legacy")))[
         "renamed", "transposed", "untied"
     ] == 1  # fmt: skip
+    # Two layers of two directions: a linear for the inputs of all six steps, and five for the states between them.
+    unrolled = match(analysis("rnn_bi_2", "export"), analysis("rnn_bi_2", "dynamo"))
+    assert changes(unrolled) == {("renamed", "transposed", "unrolled"): 24, ("renamed", "transposed"): 1}
+    assert len({pair.a for pair in unrolled.pairs}) == 3
+    assert changes(match(analysis("rnn_bi_2", "dynamo"), analysis("rnn_bi_2", "export"))) == {
+        ("renamed", "transposed", "rolled"): 24, ("renamed", "transposed"): 1,
+    }  # fmt: skip
 
 
 class Attention(nn.Module):
@@ -116,10 +131,18 @@ def test_export_onnx_keeps_names_and_is_checked(tmp_path: Path) -> None:
     assert {op.scope for op in stored.ops if op.scope} >= {("words",), ("head",)}
 
 
-@pytest.mark.parametrize("name", ["mlp_3d", "lstm", "encoder", "gpt2", "resnet50"])
+@pytest.mark.parametrize("name", ["mlp_3d", "lstm", "rnn_no_bias", "encoder", "gpt2", "resnet50"])
 def test_export_onnx_of_models_of_the_zoo(tmp_path: Path, name: str) -> None:
     architecture = ZOO[name]
     assert graphneurons.export_onnx(architecture.module(), architecture.arguments(), tmp_path / "model.onnx").complete
+
+
+def test_what_the_optimizer_folds_is_the_module(tmp_path: Path) -> None:
+    architecture = ZOO["cnn_bn"]
+    found = graphneurons.export_onnx(
+        architecture.module(), architecture.arguments(), tmp_path / "model.onnx", optimize=True
+    )
+    assert changes(found)["folded",] == 2
 
 
 def test_export_onnx_says_what_fails(tmp_path: Path) -> None:
@@ -142,8 +165,13 @@ def test_the_check_finds_a_file_that_is_not_the_module(tmp_path: Path, monkeypat
         )
 
 
+def small() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).eval()
+
+
 def test_the_command(tmp_path: Path) -> None:
-    module, x = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)).eval(), torch.zeros(1, 5, 4)
+    module, x = small(), torch.zeros(1, 5, 4)
     archive, file = tmp_path / "model.pt2", tmp_path / "model.onnx"
     torch.export.save(torch.export.export(module, (x,)), archive)
     torch.onnx.export(module, (x,), str(file), dynamo=True, verbose=False)
@@ -152,6 +180,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert "2 pairs: 2 renamed, 2 transposed; 0 only in A, 0 only in B" in done.output
     told = CliRunner().invoke(commands, ["match", str(archive), str(file), "--json"], standalone_mode=False)
     assert '"changes": [' in told.output
+    made = ["tests.torch.test_matching:small", str(file), "--input", "1,5,4", "--trust-code"]
+    factory = CliRunner().invoke(commands, ["match", *made], standalone_mode=False)
+    assert factory.return_value == 0
+    assert "2 pairs: 2 renamed, 2 transposed" in factory.output
     assert (
         CliRunner().invoke(commands, ["match", str(archive), "missing.onnx"], standalone_mode=False).return_value == 2
     )
