@@ -20,10 +20,17 @@ ROWS, WIDE = 1200, 384
 DRIVER = """
 import os, signal, sys, threading
 
+said = []
+
 def interrupt_soon(what):
+    if said:
+        return
+    said.append(what)
     sys.stderr.write(f"interrupted: {what}\\n")
     sys.stderr.flush()
-    threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+    timer = threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGINT))
+    timer.daemon = True
+    timer.start()
 
 if sys.argv[1] == "running":
     import onnxruntime
