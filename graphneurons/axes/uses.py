@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from graphneurons.analysis import Role, WeightUse
 from graphneurons.axes.binding import Binding
@@ -33,8 +32,7 @@ CONTRACTING = frozenset({"linear", "conv", "conv_transpose", "recurrent", "atten
 Part = Literal["weight", "lookup", "modulator", "unlabelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """One stored tensor at one operand of one op.
 
     ``part``: what it is there; ``kind``: of the layer or the modulator; ``stage``: which of the op's sums it makes;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from graphneurons.wiring.records import CONSTANT, MIXED, JunctionKind
 from graphneurons.wiring.registry import Registry
 
 
-@dataclass(frozen=True, slots=True)
-class Guest:
+class Guest(NamedTuple):
     """One operand of a meeting: its ids in the result's shape, and its own shape (1 where it is broadcast)."""
 
     plane: Plane

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from graphneurons.axes import planes
 from graphneurons.axes.labelling import OperandLabel
@@ -20,8 +21,7 @@ Rider = Plane | int
 """The ids of a value; a bare number where its shape is not known and the number stands for all of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """What one op has weights for: ``labels`` of its weight operands, and the ``sender`` of what it makes."""
 
     labels: Mapping[int, OperandLabel]

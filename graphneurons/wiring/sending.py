@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from graphneurons.axes.planes import Plane, Shape
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """``source`` numbers the neurons; ``factors`` are those that number them, outermost first, as the sums do;
     ``stage`` is which of the rule's sums it is; ``copies``: of how many stacked sets of neurons the running model picks
     one (experts), the sets numbered one after the other."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ from graphneurons.wiring.riding import walk
 from graphneurons.wiring.sending import Sender, sending_factors
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(NamedTuple):
     """A layer, a lookup or a modulator before it is wired: its id, its op, the uses that make it, and the activation on
     what a layer makes."""
 
