@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import torch
 
 import graphneurons
 from graphneurons.probing.collecting import activations
-from graphneurons.probing.records import ProbeReport
+from graphneurons.probing.concepts import concepts_of
+from graphneurons.probing.probing import probe_activations
+from graphneurons.probing.records import Activations, LayerProbe, ProbeReport
 from tests.probing import planting
 from tests.probing.planting import CASES, Case, data, module
 from tests.zoo.exporting import kept, key
@@ -92,10 +95,7 @@ def test_only_a_nonlinear_probe_carries_xor(name: str) -> None:
     assert not nonlinear(case, held, others).verdict.carries
 
 
-def nonlinear(case: Case, held: Any, neurons: list[int]) -> Any:
-    from graphneurons.probing.concepts import concepts_of
-    from graphneurons.probing.probing import probe_activations
-
+def nonlinear(case: Case, held: Activations, neurons: list[int]) -> LayerProbe:
     concepts = concepts_of({"xor": data(case)[1]["xor"]})
     options = QUICK | {"refits": 10, "level": 0.1, "folds": 2, "draws": 3}
     (report,) = probe_activations(held, concepts, methods="nonlinear", neurons=neurons, **options).concepts
@@ -117,6 +117,32 @@ def test_pytorch_says_the_same(name: str) -> None:
         assert carriers == there
         control, copy = one.single_controls[-1].score, other.single_controls[-1].score
         assert control.value == pytest.approx(copy.value, abs=0.15), "weights drawn by other names"
+
+
+def test_positions_of_a_row_are_one_group() -> None:
+    """Said or not; and intervals are as wide as rows make them, not positions."""
+    case = CASES["keys kept"]
+    given, labels = data(case)
+    held = activations(exported(case.model), case.layer, {"x": given}, pooling="keep")
+    assert held.rows.tolist() == np.repeat(np.arange(case.rows), case.places).tolist()
+    by_row, by_position = (concepts_of({"c": one}) for one in (labels["together"], labels["together"][held.rows]))
+    options = QUICK | {"methods": "single"}
+    silent, said, apart = (
+        probe_activations(one, asked, groups=groups, **options).concepts[0].singles
+        for one, asked, groups in (
+            (held, by_row, None),
+            (held, by_row, np.arange(case.rows)),
+            (unlinked(held), by_position, None),
+        )
+    )
+    assert silent == said
+    width, narrow = ({one.neuron: one.score.high - one.score.low for one in found} for found in (silent, apart))
+    assert width[case.at.noise] > 1.5 * narrow[case.at.noise]
+
+
+def unlinked(held: Activations) -> Activations:
+    """Every position taken for a row of its own."""
+    return replace(held, rows=np.arange(len(held.rows)))
 
 
 @pytest.mark.slow
