@@ -16,7 +16,7 @@ from graphneurons.collecting import paused_collection
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
 from graphneurons.wiring.aligning import modulated_source
-from graphneurons.wiring.records import Wiring
+from graphneurons.wiring.records import Source, Wiring
 from graphneurons.wiring.rides import Ride
 from graphneurons.wiring.roles import parts_played
 from graphneurons.wiring.wiring import Named, wire
@@ -53,12 +53,12 @@ def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
     of = _modulated(wiring, ride, item)
     step = ride.resolution.steps[item.op.name]
     added = isinstance(step, Rule) and step.kind == "sum" and item.kind == "elementwise"
-    is_bias = added and of is not None and wiring.source[of].kind == "layer"
-    return modulator(item, "bias" if is_bias else item.kind, of)
+    is_bias = added and of is not None and of.kind == "layer"
+    return modulator(item, "bias" if is_bias else item.kind, None if of is None else of.name)
 
 
-def _modulated(wiring: Wiring, ride: Ride, item: Named) -> str | None:
+def _modulated(wiring: Wiring, ride: Ride, item: Named) -> Source | None:
     name, aligned = item.op.name, ride.aligned
     lined_up = [plane for use in item.uses if (plane := aligned.get((name, use.operand))) is not None]
     found = [modulated_source(wiring, plane) for plane in lined_up]
-    return found[0] if found and found.count(found[0]) == len(found) else None
+    return found[0] if found and all(source is found[0] for source in found) else None

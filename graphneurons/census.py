@@ -76,11 +76,20 @@ def op_ref(op: Op) -> OpRef:
 
 def _grouped(found: Iterable[Use]) -> list[Group]:
     """Uses of one op and one of its sums together, in graph order."""
-    groups: dict[tuple[str, int, str], Group] = {}
+    groups: list[Group] = []
+    own: dict[tuple[int, str], list[Use]] = {}
+    op: Op | None = None
     for use in found:
-        kind = use.kind if use.part == "modulator" else ""
-        groups.setdefault((use.op.name, use.stage if use.part == "weight" else 0, kind), (use.op, []))[1].append(use)
-    return list(groups.values())
+        if use.op is not op:
+            # All uses of one op come one after the other.
+            op, own = use.op, {}
+        key = (use.stage if use.part == "weight" else 0, use.kind if use.part == "modulator" else "")
+        group = own.get(key)
+        if group is None:
+            group = own[key] = []
+            groups.append((use.op, group))
+        group.append(use)
+    return groups
 
 
 def _weights(found: Iterable[Use]) -> tuple[WeightUse, ...]:

@@ -73,7 +73,7 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
         use
         for use in found
         if use.part == "weight"
-        or (not (use.part == "lookup" and use.root in experts) and not (_is_folded(use) and use.root in read))
+        or (not (use.part == "lookup" and use.root in experts) and not (use.root in read and _is_folded(use)))
     )
 
 

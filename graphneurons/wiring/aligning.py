@@ -10,7 +10,7 @@ from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.resolving import Step
 from graphneurons.graph import Op
-from graphneurons.wiring.records import Wiring
+from graphneurons.wiring.records import Source, Wiring
 
 
 def aligned_plane(step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
@@ -44,19 +44,19 @@ def _broadcast(rank: int, shape: Shape) -> tuple[tuple[Factors, ...], tuple[Fact
     return axes, tuple(() if size == 1 else axes[lead + axis] for axis, size in enumerate(shape))
 
 
-def modulated_source(wiring: Wiring, plane: Plane) -> str | None:
-    """The one source whose neurons a modulator is aligned with, by the name reports write; None if several."""
+def modulated_source(wiring: Wiring, plane: Plane) -> Source | None:
+    """The one source whose neurons a modulator is aligned with; None if several."""
     if plane.first is not None:
         if plane.first < 0:
             return None
         source, index = wiring.locate(plane.first)
-        return source.name if index + plane.data.size <= max(source.size, 1) else None
+        return source if index + plane.data.size <= max(source.size, 1) else None
     numbers = plane.data.reshape(-1)
     known = numbers[numbers >= 0]
     if not known.size or known.size < numbers.size:
         return None
     first, last = wiring.locate(int(known.min()))[0], wiring.locate(int(known.max()))[0]
-    return first.name if first.base == last.base else None
+    return first if first.base == last.base else None
 
 
 Aligned = Mapping[tuple[str, int], Plane]
