@@ -173,9 +173,11 @@ def _is_constant(walk: _Walk, op: Op) -> bool:
         return False
     if not any(op.inputs):
         return op.type in _RANDOM
-    constants = walk.constants
-    others = [name for name in op.inputs if name not in constants]
-    return walk.computed.issuperset(filter(None, others)) if others else True
+    constants, computed = walk.constants, walk.computed
+    for name in op.inputs:  # noqa: SIM110 - quicker
+        if name not in constants and name and name not in computed:
+            return False
+    return True
 
 
 def _settled(walk: _Walk, op: Op) -> Doing:
@@ -184,7 +186,7 @@ def _settled(walk: _Walk, op: Op) -> Doing:
         return _doing(op, *_step(walk, op, Operands(op.inputs, walk.values)), walk.shapes, walk.constants)
     like = _likeness(walk, op)
     asked, found = walk.alike.get(like, ((), {}))
-    numbers = _numbers(walk, op, asked)
+    numbers = _numbers(walk, op, asked) if asked else ()
     settled = found.get(numbers)
     if settled is None:
         operands = Operands(op.inputs, walk.values)

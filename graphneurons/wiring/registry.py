@@ -54,9 +54,7 @@ class Registry:
         junction, those with equal members one index.
         """
         if are_apart(members):
-            stored = members[0].data.shape
-            check_size(members[0].data.size * len(members))
-            return run(shape, stored, self._met(kind, op, [member.data.reshape(-1) for member in members]).base)
+            return self.junction_of_all(kind, op, shape, members)
         stored = np.broadcast_shapes(*(member.data.shape for member in members))
         check_size(prod(stored) * len(members))
         # What is the same from one place of an axis to the next (tokens, positions) is worked out once.
@@ -66,6 +64,12 @@ class Registry:
             if places is not None and places.size < stored[axis]:
                 numbers, first = numbers.repeat(np.diff(places, append=stored[axis]), axis=axis), None
         return Plane(shape, numbers, first)
+
+    def junction_of_all(self, kind: JunctionKind, op: str, shape: Shape, members: Sequence[Plane]) -> Plane:
+        """`junction` of members that `are_apart`: they meet at every place."""
+        first = members[0].data
+        check_size(first.size * len(members))
+        return run(shape, first.shape, self._met(kind, op, [member.data.reshape(-1) for member in members]).base)
 
     def _numbers(self, kind: JunctionKind, op: str, members: Sequence[Integers]) -> tuple[Integers, int | None]:
         """The numbers of ``members`` that meet, and the first of them where none of them stands twice."""

@@ -172,12 +172,11 @@ def _elementwise(ride: Ride, op: Op, step: Rule, doing: Doing) -> Sequence[Rider
         present.append(rider)
     if shape is None:
         return [_shapeless(ride, op.output)]
+    if len(present) == 1 and present[0].shape == shape:
+        return present
     kind = _JUNCTIONS.get(step.kind, "sum")
-    if {rider.shape for rider in present} == {shape}:
-        if len(present) == 1:
-            return present
-        if are_apart(present):
-            return [ride.registry.junction(kind, op.name, shape, present)]
+    if len(present) > 1 and all([rider.shape == shape for rider in present]) and are_apart(present):  # noqa: C419 - quicker
+        return [ride.registry.junction_of_all(kind, op.name, shape, present)]
     return [meet(ride.registry, kind, op.name, shape, [guest(rider, shape) for rider in present])]
 
 
