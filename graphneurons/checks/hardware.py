@@ -81,7 +81,8 @@ def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
     With `sparsity = "2:4"` in the policy's `[hardware]`, reports linear and convolutional layers in which some neuron
     has more than 2 nonzero among 4 neighbouring synapses: along the synapse axis, the only one along which sparse
     kernels work. Neighbours are input channels (of the same group) at one kernel tap. Depthwise convolutions have none
-    and are left out; of integers, those count that differ from the zero point.
+    and are left out; of integers, those count that differ from the zero point. Weights of more than 2^25 elements are
+    not looked into, and reported too.
 
     Why: Sparse matrix units take the pattern for granted: the file is dense, or was pruned along the neurons.
     Example: A weight stored (in, out) that was pruned along its last axis.

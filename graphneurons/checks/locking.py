@@ -31,6 +31,8 @@ _PASSING = frozenset({
     "reshape", "transpose", "split", "slice", "squeeze", "unsqueeze", "flatten", "cast", "identity", "add", "mul",
     "div", "splittosequence", "sequenceat", "view", "permute", "chunk", "getitem", "t",
 })  # fmt: skip
+_LARGEST = 1e100
+"""Of the numbers of a fingerprint, so that what is computed of them stays finite."""
 _WRITING = "`graphneurons lock MODEL -o LOCK`"
 
 
@@ -204,6 +206,10 @@ def _wires(layer: Layer, analysis: Analysis) -> str:
 
 def dumps(found: Lock) -> str:
     """A lock as JSON, one layer, weight or parameter per line, so that two of them compare line by line."""
+    for item in found.items:
+        numbers = (item.fingerprint.norm, item.fingerprint.total, *item.fingerprint.sketch)
+        if not all(abs(each) <= _LARGEST for each in numbers):
+            raise UsageError(f"its norm is larger than {_LARGEST:g}, which a lock cannot hold", where=item.name)
     lines = [f' "graphneurons_lock": {VERSION}']
     lines += [f' "{name}": {getattr(found, name)}' for name in ("neurons", "synapses", "parameters")]
     for name in ("inputs", "outputs"):
@@ -252,8 +258,10 @@ def _item(given: Any, counts: dict[tuple[str, bool], int]) -> Item:
         raise ValueError(f"{wrong or 'recurrent'} is missing or of another type")
     rest = {key: value for key, value in given.items() if key not in named and key != "recurrent"}
     value = _made(Fingerprint, rest)
-    if len(value.sketch) not in (0, PROJECTIONS) or not np.isfinite([value.norm, value.total, *value.sketch]).all():
-        raise ValueError(f"sketch is no list of {PROJECTIONS} finite numbers")
+    if len(value.sketch) not in (0, PROJECTIONS):
+        raise ValueError(f"sketch is no list of {PROJECTIONS} numbers")
+    if not all(abs(each) <= _LARGEST for each in (value.norm, value.total, *value.sketch)):
+        raise ValueError(f"a number of {value.rows} x {value.columns} weights is larger than {_LARGEST:g}, or none")
     mark = (str(named["of"]), named["kind"] in ("weight", "table", "stored"))
     counts[mark] = counts.get(mark, -1) + 1
     holder, kind, name, aligned = (str(each) for each in named.values())
@@ -269,7 +277,7 @@ def _list(given: Mapping[str, Any], name: str) -> list[Any]:
 
 def _number(given: Mapping[str, Any], name: str) -> int:
     value = given[name]
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
         raise ValueError(f"{name} is {printable(str(value), 60)}")
     return value
 

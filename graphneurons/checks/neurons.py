@@ -149,10 +149,9 @@ def _repeated(subject: Subject, limits: Limits, *, copies: bool) -> Iterator[Fou
                         alike.append([int(each) for each in chosen])
         if alike:
             extra = sum(len(members) - 1 for members in alike)
-            what = "copies" if copies else "multiples"
+            what = "the synapses of another" + ("" if copies else " times one factor")
             yield Found(
-                f"{some(extra, rows.size, 'neuron')} {'is' if extra == 1 else 'are'} {what} of others, "
-                f"such as {alike[0][1]} of {alike[0][0]}",
+                f"{some(extra, rows.size, 'neuron')} with {what}, such as {alike[0][1]} of {alike[0][0]}",
                 layer.id,
                 layer.weights[0].name,
                 _neuron_axis(subject, layer.id),
@@ -239,8 +238,10 @@ def exploding(subject: Subject, limits: Limits) -> Iterator[Found]:
             )
         if found.size:
             worst = int(found[np.argmax(rows.l2[found])])
+            larger = (rows.l2[found] > limits["most-times-median"] * median).any()
+            what = "far larger than the others" if larger else f"with weights above {limits['largest']:g}"
             yield Found(
-                f"{some(found.size, rows.size, 'neuron')} far larger than the others; neuron {worst} has norm "
+                f"{some(found.size, rows.size, 'neuron')} {what}; neuron {worst} has norm "
                 f"{float(rows.l2[worst]):.4g}" + (f", the median is {median:.4g}" if np.isfinite(median) else ""),
                 weight.layer,
                 weight.name,

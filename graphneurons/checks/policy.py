@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,7 +72,10 @@ def policy_from(given: Policy | Mapping[str, Any] | str | os.PathLike[str] | Non
 
 def find_policy(start: str | os.PathLike[str] = ".") -> Path | None:
     """The nearest policy in ``start`` or above it: graphneurons.toml, or a pyproject.toml with [tool.graphneurons]."""
-    folder = Path(start).resolve()
+    try:
+        folder = Path(start).resolve()
+    except OSError:
+        raise UsageError("is gone or cannot be read; change to another", file="the working directory") from None
     for place in (folder, *folder.parents):
         if (place / "graphneurons.toml").is_file():
             return place / "graphneurons.toml"
@@ -107,7 +110,8 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(data.decode("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        # Wrong TOML, wrong UTF-8, numbers of more digits than Python reads.
         raise UsageError(f"is not TOML: {error}", file=str(path)) from None
 
 
@@ -174,9 +178,13 @@ def _whole(value: Any, key: str) -> int:
 
 
 def _number(value: Any, key: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else nan
+    except OverflowError:
+        raise UsageError("is larger than any number that can be reached", where=key) from None
+    if not isfinite(number):
         raise UsageError(f"{value!r} is not a number", where=key)
-    return float(value)
+    return number
 
 
 def _thresholds(value: Any, key: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ def main() -> None:
     """Entry point of the ``graphneurons`` command."""
     import sys
 
-    from graphneurons.cli.running import run
+    from graphneurons.cli.running import no_numeric_warnings, run
 
+    no_numeric_warnings()
     sys.exit(run(sys.argv[1:]))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Format = Literal["full", "concise", "json", "sarif", "junit", "github", "gitlab", "markdown"]
 FORMATS: tuple[Format, ...] = ("full", "concise", "json", "sarif", "junit", "github", "gitlab", "markdown")
 MOST_PROCESSES = 16
+DATA_ENDINGS = (".data", "_data")
+"""Of files with external data: ``model.onnx.data`` as torch writes it, ``model.onnx_data`` as others do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,11 @@ def matching(arguments: Sequence[str]) -> list[str]:
 
     found: list[str] = []
     for argument in arguments:
-        if not os.path.lexists(argument) and any(each in argument for each in "*?["):
+        if not argument:
+            raise UsageError("a MODEL is empty; name a file, a directory or a pattern")
+        if argument.endswith(DATA_ENDINGS) and os.path.isfile(argument):
+            found.extend(_beside(argument))
+        elif not os.path.lexists(argument) and any(each in argument for each in "*?["):
             hits = sorted(hit for hit in glob(argument, recursive=True) if os.path.isfile(hit))
             if not hits:
                 raise UsageError("no file matches this pattern", file=argument)
@@ -178,6 +184,16 @@ def matching(arguments: Sequence[str]) -> list[str]:
         else:
             found.extend(find_models([argument]))
     return list(dict.fromkeys(found))
+
+
+def _beside(data: str) -> list[str]:
+    """The models that external data stands for: the one it is called after, or else all in its directory."""
+    named = next((data[: -len(ending)] for ending in DATA_ENDINGS if data.endswith(ending)), data)
+    folder = os.path.dirname(data)
+    models = [os.path.join(folder, name) for name in sorted(os.listdir(folder or ".")) if name.endswith(".onnx")]
+    if not models:
+        raise UsageError("is external data by its name, and no .onnx file lies beside it; name the model", file=data)
+    return [model for model in models if model in (named, f"{named}.onnx")] or models
 
 
 def _policy(
@@ -233,11 +249,13 @@ def _checked(tasks: Sequence[Task], jobs: int | None, fail_on: Severity) -> Chec
 
     processes = min(jobs or os.cpu_count() or 1, len(tasks), MOST_PROCESSES)
     done: list[ModelReport] = []
-    for task, model in zip(tasks, _reports(tasks, processes), strict=True):
-        with progress(f"checked {task.path} ({len(done) + 1} of {len(tasks)})"):
-            if model.error is not None:
-                complain(model.error)
-            done.append(model)
+    waiting = _reports(tasks, processes)
+    for task in tasks:
+        with progress(f"checking {task.path} ({len(done) + 1} of {len(tasks)})"):
+            model = next(waiting)
+        if model.error is not None:
+            complain(model.error)
+        done.append(model)
     return CheckReport(tuple(done), fail_on)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from graphneurons.errors import GraphNeuronsError, printable
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 def complain(message: str, kind: str = "error") -> None:
     """``error: message`` on stderr, on one line whatever is in it."""
-    if sys.stderr is not None:
+    if sys.stderr is None:
+        return
+    # That nobody can be told is no reason to end otherwise.
+    with suppress(OSError):
         sys.stderr.write(f"{kind}: {neutral(printable(message, 4000))}\n")
         sys.stderr.flush()
 

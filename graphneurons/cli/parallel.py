@@ -13,6 +13,8 @@ from multiprocessing.connection import wait
 from threading import Thread
 from typing import TypeVar
 
+from graphneurons.cli.running import no_numeric_warnings
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -80,6 +82,7 @@ def _uninterrupted() -> Iterator[None]:
 
 def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    no_numeric_warnings()
     Thread(target=_follow, daemon=True).start()
 
 

@@ -32,6 +32,14 @@ def run(arguments: Sequence[str]) -> int:
         return FAILED
 
 
+def no_numeric_warnings() -> None:
+    """Keeps numpy's warnings of overflows off stderr, where a line is an error; ``GRAPHNEURONS_DEBUG=1`` shows them."""
+    if os.environ.get("GRAPHNEURONS_DEBUG") != "1":
+        import warnings
+
+        warnings.simplefilter("ignore", RuntimeWarning)
+
+
 def _terminate(_: int, __: FrameType | None) -> None:
     # An exception, so that a report half written is removed on the way out.
     raise SystemExit(TERMINATED)

@@ -9,6 +9,7 @@ from typing import Any
 from graphneurons.checks.base import SEVERITIES, CheckReport, Finding, ModelReport
 from graphneurons.checks.fingerprints import fingerprints, readable
 from graphneurons.checks.numbers import first_few
+from graphneurons.errors import printable
 from graphneurons.reports.json import dumps_record
 from graphneurons.reports.lines import Glyphs, Line, line
 from graphneurons.reports.markdown import code
@@ -82,7 +83,7 @@ def _ends(report: CheckReport) -> Iterator[Line]:
 def summary(model: ModelReport) -> str:
     """``2 errors, 1 warning``, or what else came of it."""
     if model.error is not None:
-        return f"not checked: {shown(model.error, 1000)}"
+        return f"not checked: {shown(model.error.removeprefix(f'{printable(model.path, 1000)}: '), 1000)}"
     counts = [(severity, model.count(severity)) for severity in SEVERITIES]
     told = [f"{count} {name if count == 1 or name == 'info' else name + 's'}" for name, count in counts if count]
     base = f" ({model.suppressed} more in the baseline)" if model.suppressed else ""

@@ -112,6 +112,14 @@ def _chosen(layers: Sequence[LayerHealth], top: int | None) -> list[LayerHealth]
     return [layers[at] for at in sorted(sorted(range(len(layers)), key=oddity)[:top])]
 
 
+def _stacked(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Line]:
+    """Where a table does not fit: a line per cell."""
+    for row in rows:
+        for number, (column, cell) in enumerate(zip(columns, row.cells, strict=True)):
+            if cell:
+                yield line(MARGIN * 2 if number else MARGIN, (f"{column.heading} ", "quiet"), *cell[0])
+
+
 def _narrow(layers: Sequence[LayerHealth], view: View) -> Iterator[Line]:
     for layer in layers:
         yield line(MARGIN, (shown(layer.id), "heading"))
@@ -164,7 +172,8 @@ def one_layer(analysis: Analysis, health: Health, view: View) -> Iterator[Line]:
     statistics = [layer.neurons] if layer.neurons is not None else [weight.neurons for weight in layer.weights]
     for part in statistics:
         yield ()
-        yield from table(_NEURON_COLUMNS, _ranked(part, view.top or _RANKED), view.width) or ()
+        rows = _ranked(part, view.top or _RANKED)
+        yield from table(_NEURON_COLUMNS, rows, view.width) or _stacked(_NEURON_COLUMNS, rows)
     yield ()
     yield from _oddities(layer, view)
     yield from _notes(health, view)

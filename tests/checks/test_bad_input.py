@@ -84,6 +84,97 @@ def test_no_baseline_is_written_of_models_that_could_not_all_be_read(cli: Cli, t
     assert (tmp_path / "known.json").read_text() == "old"
 
 
+POLICIES = {
+    "digits": "[thresholds]\nGN208.largest = " + "9" * 5000,
+    "no float": "[thresholds]\nGN208.largest = " + "9" * 400,
+    "twice": 'select = ["GN1"]\nselect = ["GN2"]',
+    "not a number": "[thresholds]\nGN208.largest = nan",
+    "deep": "select = " + "[" * 3000 + "]" * 3000,
+}
+
+
+@pytest.mark.parametrize("kind", POLICIES)
+def test_a_hostile_policy_is_one_line(kind: str, cli: Cli, tmp_path: Path) -> None:
+    _model(tmp_path / "m.onnx")
+    (tmp_path / "policy.toml").write_text(POLICIES[kind])
+    ran = cli("check", "m.onnx", "--config", "policy.toml")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith("error: policy.toml: ")
+    assert "internal" not in ran.err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"norm": float("nan")}, {"norm": float("inf")}, {"norm": 10**400}, {"norm": 1e308}, {"sketch": [1e308] * 16},
+        {"sketch": [10**400] * 16}, {"sketch": [1.0]}, {"total": -1e300},
+    ],
+    ids=lambda change: str(change)[:24],
+)  # fmt: skip
+def test_numbers_of_a_lock_that_nothing_can_be_computed_of_are_refused(
+    change: dict[str, object], cli: Cli, tmp_path: Path
+) -> None:
+    _model(tmp_path / "m.onnx")
+    assert cli("lock", "m.onnx", "-o", "m.lock.json").code == 0
+    lock = json.loads((tmp_path / "m.lock.json").read_text())
+    lock["weights"][0].update(change)
+    (tmp_path / "m.lock.json").write_text(json.dumps(lock))
+    ran = cli("check", "m.onnx", "--against", "m.lock.json")
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert ran.err.startswith("error: m.lock.json: is a damaged lock: ")
+    assert "ufunc" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--against", '{"graphneurons_lock": 2, "neurons": 1, "neurons": 2}'),
+        ("--baseline", '{"graphneurons_baseline": 1, "models": {"m.onnx": [], "m.onnx": []}}'),
+    ],
+)
+def test_a_key_given_twice_is_refused(option: str, text: str, cli: Cli, tmp_path: Path) -> None:
+    _model(tmp_path / "m.onnx")
+    (tmp_path / "stored.json").write_text(text)
+    ran = cli("check", "m.onnx", option, "stored.json")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "is given twice" in ran.err
+
+
+def test_weights_too_large_for_a_lock_are_told(tmp_path: Path) -> None:
+    made = HEALTHY["mlp"](np.random.default_rng(0))
+    for tensor in made.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float64) * 1e300
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for value in (*made.graph.input, *made.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    onnx.save(made, tmp_path / "m.onnx")
+    out, err = _started("lock", str(tmp_path / "m.onnx")).communicate(timeout=60)
+    assert (out, err.count(b"\n")) == (b"", 1)
+    assert err.endswith(b"m.onnx: fc1.weight: its norm is larger than 1e+100, which a lock cannot hold\n")
+
+
+def test_nobody_hearing_the_error_changes_no_exit_code(tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        process = _started("check", "nothing.onnx", stderr=full)
+        out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, b"nothing.onnx: not checked: no such file; check the path\n")
+
+
+def test_a_working_directory_that_is_gone_is_told(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _model(tmp_path / "m.onnx")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ran = cli("check", tmp_path / "m.onnx")
+    assert ran.code == 2
+    assert ran.err == "error: the working directory: is gone or cannot be read; change to another\n"
+
+
+def test_an_empty_name_is_told(cli: Cli) -> None:
+    ran = cli("check", "")
+    assert (ran.code, ran.err) == (2, "error: a MODEL is empty; name a file, a directory or a pattern\n")
+
+
 def _opaque(path: Path) -> None:
     """Every weight meets an op nobody knows."""
     made = HEALTHY["mlp"](np.random.default_rng(0))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 import onnx
 import pytest
 
+from graphneurons.checks.base import ModelReport
 from graphneurons.checks.registry import checks
+from graphneurons.cli.check import Task
 from tests.checks.models import HEALTHY, replace, weight
 from tests.checks.published import check_junit, check_sarif
 from tests.cli.conftest import Ran
@@ -149,6 +152,48 @@ def test_globs_name_models(cli: Cli, tmp_path: Path) -> None:
     sick(tmp_path / "n.onnx")
     ran = cli("check", f"{tmp_path}/**/m*.onnx")
     assert (ran.code, ran.out.count("no findings")) == (0, 1)
+
+
+def test_external_data_stands_for_its_model(cli: Cli, tmp_path: Path) -> None:
+    for name in ("a.onnx", "b.onnx"):
+        healthy(tmp_path / name)
+    for name in ("a.onnx.data", "b.onnx_data", "shared.data"):
+        (tmp_path / name).write_bytes(b"data")
+
+    def checked(*names: str) -> list[str]:
+        ran = cli("check", *(tmp_path / name for name in names), "--format", "json", "--jobs", "1")
+        return [Path(model["path"]).name for model in json.loads(ran.out)["models"]]
+
+    assert checked("a.onnx.data") == ["a.onnx"]
+    assert checked("b.onnx_data", "b.onnx") == ["b.onnx"]
+    assert checked("shared.data") == ["a.onnx", "b.onnx"]
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "x.data").write_bytes(b"data")
+    ran = cli("check", tmp_path / "alone" / "x.data")
+    assert ran.code == 2
+    assert "is external data by its name, and no .onnx file lies beside it" in ran.err
+
+
+def test_a_person_is_told_what_is_checked_while_it_is(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def progress(doing: str) -> Iterator[None]:
+        told.append(doing)
+        yield
+        told.append("done")
+
+    def check_one(task: Task) -> ModelReport:
+        told.append(Path(task.path).name)
+        return ModelReport(task.path)
+
+    monkeypatch.setattr("graphneurons.cli.writing.progress", progress)
+    monkeypatch.setattr("graphneurons.cli.check.check_one", check_one)
+    healthy(tmp_path / "a.onnx")
+    cli("check", tmp_path / "a.onnx")
+    assert told == [f"checking {tmp_path / 'a.onnx'} (1 of 1)", "a.onnx", "done"]
 
 
 def test_json_has_the_promised_fields(cli: Cli, tmp_path: Path) -> None:

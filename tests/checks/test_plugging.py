@@ -291,3 +291,14 @@ def test_pre_commit_finds_installs_and_runs_the_hook(tmp_path: Path) -> None:
     assert "bad.onnx: fc1, fc1.weight: GN201 error" in refused.stderr
     assert "good.onnx" not in refused.stderr
     assert git("log", "--format=%s").stdout.splitlines() == ["no model changed", "first"]
+    git("rm", "-q", "-f", "bad.onnx")
+    made = HEALTHY["mlp"](np.random.default_rng(0))
+    onnx.save(made, work / "big.onnx", save_as_external_data=True, location="big.onnx.data", size_threshold=0)
+    git("add", ".")
+    assert git(*COMMITTER, "commit", "-m", "external data").returncode == 0
+    with (work / "big.onnx.data").open("r+b") as data:
+        data.write(b"\xff" * 8)
+    git("add", "big.onnx.data")
+    refused = git(*COMMITTER, "commit", "-m", "only the data changed")
+    assert refused.returncode == 1
+    assert "big.onnx: fc1, fc1.weight: GN201 error" in refused.stderr

@@ -106,3 +106,9 @@ def test_channels_that_fill_no_run_are_told(tmp_path: Path) -> None:
     (finding,) = run(Subject(graphneurons.analyze(tmp_path / "m.onnx"), POLICY)).findings
     # A depthwise convolution has no neighbouring channels at all.
     assert (finding.layer, finding.message) == ("/c", "3 synapses along axis 1 are no multiple of 4")
+
+
+def test_a_weight_too_large_to_look_into_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("graphneurons.checks.hardware._MOST_READ", 95)
+    (finding,) = findings(tmp_path / "m.onnx", "Gemm", sparse(6, 1, 16))
+    assert finding.message == "96 elements are too many to look for 2:4 in them"

@@ -51,6 +51,15 @@ def test_one_layer_lists_its_neurons(cli: Cli, tmp_path: Path) -> None:
     assert "64 presynaptic channels" in ran.out
 
 
+def test_the_neurons_of_a_layer_are_there_on_a_narrow_screen(process: Cli, tmp_path: Path) -> None:
+    arguments = ("health", ailing(tmp_path / "m.onnx"), "third", "--top", 3)
+    wide, narrow = process(*arguments).out.splitlines(), process(*arguments, COLUMNS="30").out.splitlines()
+    start = next(at for at, text in enumerate(wide) if text.split()[:2] == ["neuron", "min"])
+    told = [text.split()[1] for text in narrow if text.startswith("  neuron ")]
+    assert told == [text.split()[0] for text in wide[start + 1 : start + 4]]
+    assert sum(text.startswith("    L2 ") for text in narrow) >= 2
+
+
 def test_json_is_strict_and_complete(cli: Cli, tmp_path: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
