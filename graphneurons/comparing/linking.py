@@ -14,6 +14,8 @@ from graphneurons.comparing.pairing import MOST_ALIGNED, Pairing, paired
 from graphneurons.comparing.sketches import PROJECTIONS, SQUARE, Floats
 
 _NEIGHBOURS = 4
+_FEWEST = 3
+"""Synapses a neuron must have to be known again: of single numbers some lie near each other by chance."""
 
 
 def pairings(before: Sequence[Item], now: Sequence[Item], reader: Reader, by_name: bool) -> list[Pairing]:
@@ -58,7 +60,7 @@ def contained(
     )  # fmt: skip
     fitting = [
         (at, other) for at in left for other in right
-        if before[at].fingerprint.columns == now[other].fingerprint.columns
+        if before[at].fingerprint.columns == now[other].fingerprint.columns >= _FEWEST
         and before[at].fingerprint.rows != now[other].fingerprint.rows
     ] if len(left) * len(right) <= MOST_ALIGNED * MOST_ALIGNED else []  # fmt: skip
     first, second = (
