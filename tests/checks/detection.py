@@ -205,6 +205,11 @@ GN5 compares with a lock file of the untouched model: a square weight that is tr
 were swapped, the weights of another training and a bias that is gone leave a healthy model, only another one. Without
 `--against` they are not found.
 
+A QOperator weight with as many synapses as neurons tells nothing of its axis: scales computed along the wrong one are
+as many as they should be, so nothing is said of them in one file (GN302 finds the others by their length, and in QDQ
+files GN301 reads the axis). Against the model before quantization it is seen: with `GN506.most = 0.05` rounding passes
+and scales of the wrong axis do not.
+
 A ReLU is called silent only where bounds prove it, and bounds grow with every layer that no normalisation and no
 saturating activation follows. The biases injected here are -1e37: in a deep network a smaller one may not be provable.
 

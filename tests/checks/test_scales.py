@@ -148,3 +148,34 @@ def test_dequantized_weights_that_float16_cannot_hold(tmp_path: Path) -> None:
     scales[2] = 1e3
     found = findings(tmp_path / "m.onnx", nodes, {"w": rows(), "s": scales}, [2, 64])
     assert [(each.code, each.neurons, each.evidence["largest"]) for each in found] == [("GN305", (2,), "100000")]
+
+
+def _square(path: Path, matrix: np.ndarray[Any, Any], over: int | None) -> Path:
+    """``x @ matrix``, in float or as a QLinearMatMul with one scale per index of what is left of axis ``over``."""
+    if over is None:
+        nodes, weights = [op("MatMul", "x w", "y")], {"w": matrix}
+    else:
+        scale = (np.abs(matrix).max(axis=over) / 127).astype(np.float32)
+        steps = np.round(matrix / np.expand_dims(scale, over)).clip(-127, 127).astype(np.int8)
+        nodes = [
+            op("QuantizeLinear", "x a b", "q"), op("QLinearMatMul", "q a b w s z a b", "p"),
+            op("DequantizeLinear", "p a b", "y"),
+        ]  # fmt: skip
+        weights = {"a": STEP, "b": np.int8(0), "w": steps, "s": scale, "z": np.zeros(len(matrix), np.int8)}
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, len(matrix)])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), path)
+    return path
+
+
+def test_a_wrong_axis_in_a_square_integer_op_is_seen_against_the_float_model_only(tmp_path: Path) -> None:
+    matrix = (RANDOM.normal(size=(16, 16)) * np.exp(RANDOM.normal(size=(16, 1)))).astype(np.float32)
+    before = _square(tmp_path / "float.onnx", matrix, None)
+    policy = {"select": ["GN3", "GN506"], "ignore": ["GN308"], "thresholds": {"GN506": {"most": 0.05}}}
+    for over, codes in ((0, set()), (1, {"GN506"})):
+        now = _square(tmp_path / "int8.onnx", matrix, over)
+        assert graphneurons.check(now, policy).findings == ()
+        assert {each.code for each in graphneurons.check(now, policy, against=str(before)).findings} == codes

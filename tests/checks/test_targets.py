@@ -66,6 +66,14 @@ def test_many_large_synapses_are_no_outliers(tmp_path: Path) -> None:
     assert checked(made, tmp_path, {"select": ["GN307"]}).findings == ()
 
 
+def test_heavy_tails_are_no_outliers(tmp_path: Path) -> None:
+    """Student's t with 4 degrees of freedom, which has no fourth moment."""
+    values = np.random.default_rng(2).standard_t(4, size=(256, 1024)).astype(np.float32)
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], name="/fc/Gemm", transB=1)]
+    made = model(nodes, {"w": values}, {"x": [1, 1024]}, ["y"])
+    assert checked(made, tmp_path, {"select": ["GN307", "GN308"]}).findings == ()
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_outliers_of_other_floats(dtype: type, tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(size=(4, 64)).astype(dtype)
