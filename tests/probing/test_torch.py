@@ -85,6 +85,28 @@ class Mixing(nn.Module):
         return self.up(x - x.mean((0, 1), keepdim=True))
 
 
+class Centred(nn.Module):
+    """Less the mean along the first axis, which may be that of the batch or the time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = nn.Linear(6, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.up(x - x.mean(0, keepdim=True))
+
+
+def test_rows_along_the_second_axis_are_told() -> None:
+    module = Centred()
+    got = activations(module, "up", DATA, pooling="keep")
+    centred = torch.from_numpy(DATA - DATA.mean(1, keepdims=True))
+    with torch.no_grad():
+        np.testing.assert_allclose(got.values, module.up(centred).flatten(0, 1).numpy(), atol=1e-6)
+    assert got.notices == (
+        "rows are laid along the second axis of 'x': along the first they cannot be told apart",
+    )
+
+
 REFUSED: dict[str, tuple[Callable[[], Any], str, Any, Mapping[str, Any], type[GraphNeuronsError], str]] = {
     "unknown input": (Dense, "up", {"y": DATA, "z": DATA}, {}, UsageError, "<Dense>: no input is called 'y'; near it"),
     "missing input": (
