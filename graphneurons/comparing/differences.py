@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from graphneurons.comparing.fingerprints import Item, matrix_of, tolerance
-from graphneurons.comparing.matrices import Matrix, Reader, stacked
+from graphneurons.comparing.matrices import Matrix, Reader
 from graphneurons.comparing.sketches import PROJECTIONS, Floats, estimated, rows_in_pieces, sketch_of
 
 MOST_SORTED = 1000
@@ -18,6 +18,8 @@ MOST_SORTED = 1000
 
 _TINY = {"float16": 2.0**-25, "bfloat16": 0.0}
 _NEAR = 1e-4
+_HEIGHT, _BLOCK = 1 << 10, 1 << 21
+"""Rows of a block, and elements."""
 
 
 Kind = Literal["", "transposed", "permuted", "flipped", "scaled"]
@@ -56,6 +58,24 @@ class Comparison:
         return self._done[key]
 
 
+def stacked(matrices: Sequence[Matrix]) -> Matrix:
+    """Matrices of equal columns below one another, as the parts of a packed one lie there."""
+    first = matrices[0]
+    if len(matrices) == 1:
+        return first
+    values, scale, gain = None, None, None
+    if any(each.values is not None for each in matrices):
+        values = np.concatenate([np.zeros((each.rows, 1)) if each.values is None else each.values for each in matrices])
+    if any(each.scale is not None for each in matrices):
+        scale = np.concatenate([np.ones(each.rows) if each.scale is None else each.scale for each in matrices])
+    gains = [each.gain for each in matrices if each.gain is not None]
+    if len(gains) == len(matrices):
+        gain = np.concatenate(gains)
+    pieces = tuple(piece for each in matrices for piece in each.pieces)
+    rows = sum(each.rows for each in matrices)
+    return replace(first, rows=rows, pieces=pieces, values=values, scale=scale, gain=gain)
+
+
 def _stored(matrix: Matrix) -> object:
     return (
         tuple((piece.use.weight.name, piece.use.part, piece.use.input < 0, piece.start, piece.stop, piece.op.name)
@@ -71,16 +91,16 @@ def difference(
     rounding, as a share of the norm. Reads both once, in pieces of some megabytes."""
     (reader, first), (other, second) = before, now
     tiny = max(_TINY.get(first.dtype, 0.0), _TINY.get(second.dtype, 0.0)) * np.sqrt(first.columns)
-    apart, sizes = np.zeros(first.rows), np.zeros(first.rows)
-    after = np.zeros(first.rows)
-    for start, stop in rows_in_pieces(first.rows, first.columns):
+    apart, sizes, after = np.zeros(first.rows), np.zeros(first.rows), np.zeros(first.rows)
+    for (start, stop), columns in _blocks(before, now):
         with np.errstate(all="ignore"):
-            a, b = reader.rows(first, start, stop), other.rows(second, start, stop)
+            a, b = reader.rows(first, start, stop, columns), other.rows(second, start, stop, columns)
             delta = np.subtract(b, a, dtype=np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32)
             same_broken = (np.isnan(a) & np.isnan(b)) | (a == b)
-            apart[start:stop] = _norms(np.where(same_broken, 0, delta))
-            sizes[start:stop] = _norms(np.where(np.isfinite(a), a, 0))
-            after[start:stop] = _norms(np.where(np.isfinite(b), b, 0))
+            apart[start:stop] += _squares(np.where(same_broken, 0, delta))
+            sizes[start:stop] += _squares(np.where(np.isfinite(a), a, 0))
+            after[start:stop] += _squares(np.where(np.isfinite(b), b, 0))
+    apart, sizes, after = np.sqrt(apart), np.sqrt(sizes), np.sqrt(after)
     whole = float(np.sqrt(np.square(sizes).sum())) or float(np.sqrt(np.square(after).sum()))
     if not whole and not apart.any():
         return Difference(0.0, np.zeros(0, np.int64), 0.0)
@@ -99,9 +119,28 @@ def difference(
 _UNEXPLAINED: tuple[Kind, str] = ("", "")
 
 
-def _norms(rows: Floats) -> Floats:
-    found: Floats = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+def _squares(rows: Floats) -> Floats:
+    found: Floats = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
     return found
+
+
+def _blocks(
+    before: tuple[Reader, Matrix], now: tuple[Reader, Matrix]
+) -> Iterator[tuple[tuple[int, int], tuple[int, int] | None]]:
+    """Neurons and synapses to compare at once, so that both matrices are read in long runs: whole rows, or if the
+    neurons of one lie next to each other, some of both, and of both, whole columns."""
+    rows, columns = before[1].rows, before[1].columns
+    turned = [reader.is_transposed(matrix) for reader, matrix in (before, now)]
+    can_be_cut = all(reader.is_in_order(matrix) and matrix.gain is None for reader, matrix in (before, now))
+    if not any(turned) or not can_be_cut:
+        for run in rows_in_pieces(rows, columns):
+            yield run, None
+        return
+    height = max(1, rows if all(turned) else min(rows, _HEIGHT))
+    width = max(1, _BLOCK // height)
+    for start in range(0, rows, height):
+        for low in range(0, columns, width):
+            yield (start, min(start + height, rows)), (low, min(low + width, columns))
 
 
 def _explained(

@@ -17,7 +17,14 @@ import numpy.typing as npt
 
 from graphneurons.analysis import Analysis, Axis, Factor, Layer, Lookup, WeightUse
 from graphneurons.comparing.folding import Folded, folded, gain_of
-from graphneurons.comparing.sketches import Floats, Integers, array_projections, projected, read_rows
+from graphneurons.comparing.sketches import (
+    Floats,
+    Integers,
+    array_projections,
+    is_in_order,
+    projected,
+    read_rows,
+)
 from graphneurons.errors import DataError
 from graphneurons.graph import InMemory, ModelGraph, Op, WeightRef
 from graphneurons.health.decoding import Numbers, is_readable
@@ -274,24 +281,6 @@ def _flat(use: WeightUse) -> WeightUse:
     return replace(use, axes=axes, input=-1, elements=None)
 
 
-def stacked(matrices: Sequence[Matrix]) -> Matrix:
-    """Matrices of equal columns below one another, as the parts of a packed one lie there."""
-    first = matrices[0]
-    if len(matrices) == 1:
-        return first
-    values, scale, gain = None, None, None
-    if any(each.values is not None for each in matrices):
-        values = np.concatenate([np.zeros((each.rows, 1)) if each.values is None else each.values for each in matrices])
-    if any(each.scale is not None for each in matrices):
-        scale = np.concatenate([np.ones(each.rows) if each.scale is None else each.scale for each in matrices])
-    gains = [each.gain for each in matrices if each.gain is not None]
-    if len(gains) == len(matrices):
-        gain = np.concatenate(gains)
-    pieces = tuple(piece for each in matrices for piece in each.pieces)
-    rows = sum(each.rows for each in matrices)
-    return replace(first, rows=rows, pieces=pieces, values=values, scale=scale, gain=gain)
-
-
 class Reader:
     """Reads matrices of one model. Keeps the projections of what was read last, as a layer has several matrices in one
     stored tensor. Use as a context manager."""
@@ -326,8 +315,9 @@ class Reader:
             made[:, -1] *= scale
         return made, broken
 
-    def rows(self, matrix: Matrix, start: int, stop: int) -> Numbers:
-        """Neurons ``[start, stop)`` in canonical order."""
+    def rows(self, matrix: Matrix, start: int, stop: int, columns: tuple[int, int] | None = None) -> Numbers:
+        """Neurons ``[start, stop)`` in canonical order, or only their synapses ``columns``: whole ones where the matrix
+        has a ``gain``."""
         if matrix.values is not None:
             return matrix.values[start:stop]
         found, at = [], 0
@@ -335,7 +325,7 @@ class Reader:
             size = piece.stop - piece.start
             low, high = max(start - at, 0), min(stop - at, size)
             if low < high:
-                found.append(read_rows(self.weight(piece), piece.start + low, piece.start + high))
+                found.append(read_rows(self.weight(piece), piece.start + low, piece.start + high, columns))
             at += size
         made = found[0] if len(found) == 1 else np.concatenate(found)
         if matrix.scale is None and matrix.gain is None:
@@ -343,6 +333,14 @@ class Reader:
         square = np.einsum("ij,ij->i", made, made, dtype=np.float64)
         scale = _scale(matrix, square, start, stop)
         return made if scale is None else made * scale[:, None]
+
+    def is_transposed(self, matrix: Matrix) -> bool:
+        """Whether the neurons of a matrix lie next to each other, so that it is read best by many of them."""
+        return any(not self.weight(piece).numbering.upper_neurons for piece in matrix.pieces)
+
+    def is_in_order(self, matrix: Matrix) -> bool:
+        """Whether single synapses of neurons can be read without the others."""
+        return all(is_in_order(self.weight(piece)) for piece in matrix.pieces)
 
     def weight(self, piece: Piece) -> Weight:
         key = _key(piece)

@@ -94,7 +94,7 @@ def projected(weight: Weight, second: bool = False) -> tuple[Floats, Integers]:
     side = upper if rows_first else lower
     # Where synapses are numbered along the neurons' side as well, every position of it has factors of its own.
     spread = bool(side.synapses.any())
-    for tile in tiles(numbering, TILE):
+    for tile in tiles(numbering, TILE) if numbering.elements else ():
         x = weight.read(tile)
         for at in range(x.shape[0]):
             place = tile.outer[0] + at
@@ -173,11 +173,58 @@ def rows_in_pieces(count: int, columns: int, most: int = 1 << 21) -> Iterable[tu
     return ((start, min(start + step, count)) for start in range(0, count, step))
 
 
-def read_rows(weight: Weight, start: int, stop: int) -> Numbers:
-    """Neurons ``[start, stop)`` of a stored weight, shape (stop - start, synapses): a copy. Holds as much as it gives.
-
-    Where the neurons lie next to each other, piece by piece of every synapse: nothing is read that is not wanted.
+def read_rows(weight: Weight, start: int, stop: int, columns: tuple[int, int] | None = None) -> Numbers:
+    """Neurons ``[start, stop)`` of a stored weight, shape (stop - start, synapses), or only their synapses ``columns``:
+    a copy. Holds as much as it gives, and reads nothing else where both are numbered as they lie.
     """
+    numbering = weight.numbering
+    low, high = columns or (0, numbering.synapses)
+    side, across = (numbering.upper, numbering.lower) if numbering.upper_neurons else (numbering.lower, numbering.upper)
+    if not numbering.elements:
+        return np.zeros((stop - start, high - low), weight.source.number_type)
+    if not is_in_order(weight):
+        return _read_scattered(weight, start, stop)[:, low:high]
+    found = np.zeros((stop - start, high - low), weight.source.number_type)
+    for place in range(numbering.outer.size):
+        row = int(numbering.outer.neurons[place] + side.neurons[0]) - start
+        column = int(numbering.outer.synapses[place] + across.synapses[0]) - low
+        mine = max(-row, 0), min(stop - start - row, side.size)
+        theirs = max(-column, 0), min(high - low - column, across.size)
+        if mine[0] >= mine[1] or theirs[0] >= theirs[1]:
+            continue
+        bounds = (mine, theirs) if numbering.upper_neurons else (theirs, mine)
+        for tile in _block(place, *bounds, numbering.lower.size):
+            x = weight.read(tile)[0]
+            rows, along = (tile.upper, tile.lower) if numbering.upper_neurons else (tile.lower, tile.upper)
+            found[rows[0] + row : rows[1] + row, along[0] + column : along[1] + column] = (
+                x if numbering.upper_neurons else x.T
+            )
+    return found
+
+
+def is_in_order(weight: Weight) -> bool:
+    """Whether neurons and synapses are numbered as they lie, but for what comes before both."""
+    numbering = weight.numbering
+    side, across = (numbering.upper, numbering.lower) if numbering.upper_neurons else (numbering.lower, numbering.upper)
+    return _is_run(side.neurons) and _is_run(across.synapses) and not side.synapses.any()
+
+
+def _is_run(numbers: Integers) -> bool:
+    return bool((np.diff(numbers) == 1).all())
+
+
+def _block(place: int, upper: tuple[int, int], lower: tuple[int, int], width: int) -> Iterable[Tile]:
+    """Tiles of what lies at these positions: several rows at once where they are read whole."""
+    outer = (place, place + 1)
+    step = max(1, TILE // width) if lower == (0, width) else 1
+    for row in range(upper[0], upper[1], step):
+        for column in range(lower[0], lower[1], TILE):
+            yield Tile(outer, (row, min(row + step, upper[1])), (column, min(column + TILE, lower[1])))
+
+
+def _read_scattered(weight: Weight, start: int, stop: int) -> Numbers:
+    """As `read_rows`, whatever the order of neurons and synapses. Where the neurons lie next to each other, piece by
+    piece of every synapse."""
     numbering = weight.numbering
     outer, upper, lower = numbering.outer, numbering.upper, numbering.lower
     found = np.zeros((stop - start, numbering.synapses), weight.source.number_type)

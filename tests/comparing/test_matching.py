@@ -15,6 +15,9 @@ from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
 import graphneurons
+from graphneurons.comparing import differences
+from graphneurons.comparing.fingerprints import layer_items
+from graphneurons.comparing.matrices import Reader
 from graphneurons.matching import Match, match
 from tests.checks.test_drift_elements import attention, model, weights
 
@@ -137,6 +140,10 @@ def test_parts_that_are_interleaved_and_layers_that_are_pruned_are_found(tmp_pat
     ]  # fmt: skip
     pruned = found(chain(whole[[1, 2, 11]], next_), chain(whole, next_), tmp_path)
     assert [(pair.a, pair.b, pair.changes) for pair in pruned.pairs] == [("l0", "l0", ("merged",)), ("l1", "l1", ())]
+    rounded = found(chain(whole[[1, 2, 11]], dtype=np.float16), chain(whole), tmp_path)
+    assert [pair.changes for pair in rounded.pairs] == [("retyped", "merged")]
+    chance = found(chain(whole[:, :1]), chain(whole[[1, 2], :1], next_[:, :1]), tmp_path)
+    assert (chance.only_a, chance.only_b) == (("l0",), ("l0", "l1"))
     other = found(chain(whole[[1, 2, 11]] * 2, next_), chain(whole, next_), tmp_path)
     assert (other.only_a, other.only_b) == (("l0",), ("l0",))
 
@@ -194,6 +201,31 @@ def test_large_weights_are_compared_in_pieces(tmp_path: Path) -> None:
     assert peak < size * 0.7
 
 
+@pytest.mark.parametrize("turned", [(False, False), (False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(("height", "block"), [(1, 1), (3, 6), (7, 64), (64, 1 << 12)])
+def test_blocks_make_up_the_whole(
+    turned: tuple[bool, bool], height: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(differences, "_HEIGHT", height)
+    monkeypatch.setattr(differences, "_BLOCK", block)
+    random = np.random.default_rng(0)
+    first = random.normal(size=(19, 23)).astype(np.float32)
+    second = first.copy()
+    second[[0, 4, 18], [22, 0, 7]] += np.array([0.5, -1, 2], np.float32)
+    sides = []
+    for name, turn, values in zip(("one", "other"), turned, (first, second), strict=True):
+        path = external(tmp_path / f"{name}.onnx", *values.shape, transposed=turn)
+        (tmp_path / f"{name}.bin").write_bytes(np.ascontiguousarray(values.T if turn else values).tobytes())
+        sides.append(graphneurons.analyze(path))
+    (before,), (now,) = (list(layer_items(side)) for side in sides)
+    with Reader(sides[0].graph) as reader, Reader(sides[1].graph) as other:
+        found = differences.Comparison(reader, other).of([before], [now])
+    apart = np.linalg.norm(second.astype(float) - first, axis=1)
+    assert found.changed.tolist() == [0, 4, 18]
+    assert found.relative == pytest.approx(np.sqrt((apart**2).sum()) / np.linalg.norm(first))
+    assert found.largest == pytest.approx((apart / np.linalg.norm(first, axis=1)).max())
+
+
 def test_a_normalisation_that_is_not_the_one_folded_is_other_synapses(tmp_path: Path) -> None:
     """The convolution's stored weights are the same in both, the normalisation behind it is another."""
     random = np.random.default_rng(0)
@@ -214,6 +246,13 @@ def test_a_normalisation_that_is_not_the_one_folded_is_other_synapses(tmp_path: 
     other = model(nodes, kept | {"n.gain": gain * np.float32(1.5)}, {"x": [1, 3, 8, 8]}, ["y"])
     assert [pair.changes for pair in found(with_norm, other, tmp_path).pairs] == [("scaled",)]
     assert [pair.changes for pair in found(other, folded, tmp_path).pairs] == [("scaled",)]
+
+
+def test_layers_without_neurons_or_synapses_are_paired(tmp_path: Path) -> None:
+    for shape in ((0, 3), (3, 0)):
+        seen = found(chain(np.zeros(shape, np.float32)), chain(np.zeros(shape, np.float32)), tmp_path)
+        assert (len(seen.pairs), seen.only_a, seen.only_b) == (1, (), ())
+        assert not {*seen.pairs[0].changes}
 
 
 def test_zeros_of_either_sign_are_the_same(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_every_layout_is_one_matrix(layout: str) -> None:
         assert not broken.any()
         for start, stop in ((0, 12), (3, 4), (2, 11)):
             np.testing.assert_array_equal(read_rows(weight, start, stop), rows[start:stop])
+            for low, high in ((0, 1), (3, 17), (29, 30)):
+                np.testing.assert_array_equal(read_rows(weight, start, stop, (low, high)), rows[start:stop, low:high])
 
 
 def test_a_sketch_is_linear_and_its_square_is_the_norm() -> None:
