@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.cli.conftest import Ran, cli, environment  # noqa: F401
+from tests.cli.conftest import Ran, cli  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "probe.schema.json").read_text()))
@@ -66,7 +62,7 @@ def test_a_table(cli, files) -> None:  # type: ignore[no-untyped-def]  # noqa: F
 
 
 def test_json(cli, files) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    command = asked(files, "--json", "--concept", "high", "--before", "--seed", 3, "--neurons", "1:4")
+    command = asked(files, "--json", "--concept", "high", "--before", "--seed", 3, "--neurons", "1:4", "--no-untrained")
     first: Ran = cli(*command)
     record = json.loads(first.out)
     SCHEMA.validate(record)
@@ -75,6 +71,7 @@ def test_json(cli, files) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     assert concept["neurons"][0]["neuron"] == 2
     assert [one["verdict"]["carries"] for one in concept["neurons"]] == [True, False, False]
     assert concept["probes"][0]["neurons"] == [1, 2, 3]
+    assert {control["kind"] for control in concept["single_controls"]} == {"shuffled", "random"}
 
 
 def test_the_same_seed_says_the_same(cli, files) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
@@ -121,14 +118,3 @@ def test_what_does_not_fit_is_told_in_one_line(cli, files, more, changes, said) 
     assert ran.err.count("\n") == 1
     assert "Traceback" not in ran.err
     assert sorted(os.listdir(files)) == before
-
-
-def test_interrupted_it_writes_nothing(files: Path) -> None:
-    command = [sys.executable, "-m", "graphneurons", *map(str, asked(files, "--probe", "nonlinear", "-o", files / "o"))]
-    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE)
-    time.sleep(2.5)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert b"Traceback" not in said
-    assert not (files / "o").exists()
