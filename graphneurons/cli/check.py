@@ -31,6 +31,8 @@ class Task:
     shapes: Mapping[str, tuple[int, ...]]
     dims: Mapping[str, int]
     against: str | None
+    ranges: tuple[str, ...] = ()
+    """Inputs that ``--input-range`` names; those of a policy may be of other models."""
 
 
 @click.command("check", short_help="A gate before deployment: rules about weights and wiring.", no_args_is_help=True)
@@ -117,7 +119,8 @@ def command(
             raise UsageError("is given twice: for a report and for the baseline", file=write_baseline)
         known = None if baseline is None else read_baseline(baseline)
         given, sizes = parse_shapes(shapes), parse_dims(dims)
-        tasks = [Task(path, policy, given, sizes, against) for path in paths]
+        named = tuple(_range(text)[0] for text in ranges)
+        tasks = [Task(path, policy, given, sizes, against, named) for path in paths]
         if against is not None:
             _readable(against)
     except (GraphNeuronsError, OSError) as error:
@@ -183,7 +186,11 @@ def matching(arguments: Sequence[str]) -> list[str]:
             found.extend(hits)
         else:
             found.extend(find_models([argument]))
-    return list(dict.fromkeys(found))
+    once: dict[str, str] = {}
+    for path in found:
+        # What .. means depends on symbolic links.
+        once.setdefault(path if ".." in path else os.path.normpath(path), path)
+    return list(once.values())
 
 
 def _beside(data: str) -> list[str]:
@@ -288,6 +295,10 @@ def check_one(task: Task) -> ModelReport:
 
     try:
         graph = load(task.path)
+        names = [value.name for value in graph.inputs]
+        unknown = next((name for name in task.ranges if name not in names), None)
+        if unknown is not None:
+            raise UsageError(f"--input-range: no input is called {unknown!r}; the inputs are {', '.join(names[:20])}")
         analysis = analyze(graph, shapes=shapes_for(graph.inputs, task.shapes), dims=task.dims)
         other = None if task.against is None else reference_of(task.against)
         return replace(run(Subject(analysis, task.policy, other)), path=task.path)

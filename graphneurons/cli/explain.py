@@ -10,11 +10,12 @@ import click
 @click.option("--all", "everything", is_flag=True, help="Every rule.")
 @click.option("--write", "folder", type=click.Path(), metavar="DIRECTORY", help="Write one Markdown page per rule.")
 def command(rule: str | None, everything: bool, folder: str | None) -> int:
-    """Explains a rule by its code or name; without one, lists all rules.
+    """Explains a rule by its code or name; lists a family of rules; without CODE, lists all rules.
 
     \b
     Examples:
       graphneurons explain
+      graphneurons explain GN2
       graphneurons explain GN203
       graphneurons explain silent-neuron
 
@@ -34,6 +35,8 @@ def command(rule: str | None, everything: bool, folder: str | None) -> int:
 
             for name, text in pages(checks().values()).items():
                 replace(os.path.join(folder, name), text)
+        elif rule is not None and any(family := [each for each in checks().values() if each.code[:3] == rule.upper()]):
+            emit([listing(family)])
         elif rule is not None:
             emit([page(check_of(rule))])
         elif everything:

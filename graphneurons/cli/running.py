@@ -64,8 +64,9 @@ def _invoke(arguments: Sequence[str]) -> int:
         from graphneurons.cli.failing import complain
 
         context = getattr(error, "ctx", None)
-        hint = f" Try '{context.command_path} --help'." if context else ""
-        complain(f"{error.format_message()}{hint}")
+        message = error.format_message()
+        stop = "" if message.endswith((".", "?", "!", ")")) else "."
+        complain(f"{message}{stop} Try '{context.command_path} --help'." if context else message)
         return FAILED
 
 

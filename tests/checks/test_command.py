@@ -174,6 +174,35 @@ def test_external_data_stands_for_its_model(cli: Cli, tmp_path: Path) -> None:
     assert "is external data by its name, and no .onnx file lies beside it" in ran.err
 
 
+def test_a_range_of_an_input_that_is_not_there_is_refused(cli: Cli, tmp_path: Path) -> None:
+    ran = cli("check", healthy(tmp_path / "m.onnx"), "--input-range", "X=0,1", "--exit-zero")
+    assert ran.code == 2
+    assert ran.err.endswith("m.onnx: --input-range: no input is called 'X'; the inputs are x\n")
+    # A policy may serve several models.
+    (tmp_path / "graphneurons.toml").write_text("[input-ranges]\nX = [0, 1]\n")
+    assert cli("check", tmp_path / "m.onnx").code == 0
+
+
+def test_a_model_named_twice_is_checked_once(cli: Cli, tmp_path: Path) -> None:
+    for name in "mn":
+        healthy(tmp_path / f"{name}.onnx")
+    ran = cli("check", "m.onnx", "n.onnx", "./m.onnx", "*.onnx", "--format", "concise", "--jobs", "1")
+    assert ran.out == f"m.onnx: no findings of {RULES} rules\nn.onnx: no findings of {RULES} rules\n"
+
+
+def test_wrong_usage_is_one_sentence_after_another(cli: Cli) -> None:
+    ran = cli("check", "m.onnx", "--config", "a", "--isolated")
+    assert (ran.code, ran.err) == (
+        2, "error: --config and --isolated exclude each other. Try 'graphneurons check --help'.\n"
+    )  # fmt: skip
+
+
+def test_explain_lists_a_family(cli: Cli) -> None:
+    ran = cli("explain", "GN3")
+    told = [line.split()[0] for line in ran.out.splitlines() if line]
+    assert told == ["GN3", *(code for code in checks() if code.startswith("GN3"))]
+
+
 def test_a_person_is_told_what_is_checked_while_it_is(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
