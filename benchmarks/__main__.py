@@ -23,6 +23,7 @@ from benchmarks.peers import ROOT, Environment, copy_sources, cut_network, prepa
 from benchmarks.ways import Job
 
 RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "performance.md"
+REMAINS = ROOT / "benchmarks" / "remains.md"
 DEFAULT = Path.home() / ".cache" / "graphneurons-bench"
 
 
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{job.name:20} {job.title}{'' if job.quick else ' (not with --quick)'}")
         return 0
     if options.document:
-        PAGE.write_text(reporting.document(json.loads(RESULTS.read_text())), "utf-8")
+        PAGE.write_text(reporting.document(json.loads(RESULTS.read_text()), REMAINS.read_text("utf-8")), "utf-8")
         return 0
     chosen = jobs(options)
     commit = committed()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks import reporting
-from benchmarks.__main__ import PAGE, RESULTS, jobs, main, merged, parsed
+from benchmarks.__main__ import PAGE, REMAINS, RESULTS, jobs, main, merged, parsed
 from benchmarks.jobs import JOBS
 
 
@@ -85,7 +85,7 @@ def test_for_a_terminal() -> None:
 
 
 def test_the_page_says_everything() -> None:
-    page = reporting.document(RECORD)
+    page = reporting.document(RECORD, "## What remains\n")
     for said in (
         "Abacus, 2 cores, 4 GB, Linux 9, Python 3.99; onnx 9.9.",
         "Not measured: onnx-gone, not installed: no wheel.",
@@ -98,12 +98,13 @@ def test_the_page_says_everything() -> None:
         "python -m benchmarks --quick",
     ):
         assert said in page
-    assert page == reporting.document(json.loads(json.dumps(RECORD)))
+    assert page == reporting.document(json.loads(json.dumps(RECORD)), "## What remains\n")
 
 
 def test_the_page_is_what_the_committed_results_say() -> None:
     results = json.loads(RESULTS.read_text("utf-8"))
-    assert PAGE.read_text("utf-8") == reporting.document(results), "run python -m benchmarks --document"
+    wanted = reporting.document(results, REMAINS.read_text("utf-8"))
+    assert PAGE.read_text("utf-8") == wanted, "run python -m benchmarks --document"
     assert not results["quick"]
     assert [job["name"] for job in results["jobs"]] == [job.name for job in JOBS]
 
