@@ -36,7 +36,7 @@ class Task:
 
 
 @click.command("check", short_help="A gate before deployment: rules about weights and wiring.", no_args_is_help=True)
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path())
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", type=click.Path(readable=False))
 @click.option("--config", type=click.Path(), metavar="FILE", help="The policy.  [default: found upwards from here]")
 @click.option("--isolated", is_flag=True, help="Look for no policy.")
 @click.option("--select", multiple=True, metavar="CODE,...", help="Only rules that begin so; repeatable.")

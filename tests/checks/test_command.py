@@ -190,6 +190,16 @@ def test_a_model_named_twice_is_checked_once(cli: Cli, tmp_path: Path) -> None:
     assert ran.out == f"m.onnx: no findings of {RULES} rules\nn.onnx: no findings of {RULES} rules\n"
 
 
+def test_a_model_without_permission_does_not_hide_the_others(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is asked before a file is opened; root may read everything.
+    monkeypatch.setattr("os.access", lambda path, *_: "closed" not in str(path))
+    healthy(tmp_path / "closed.onnx")
+    ran = cli("check", "closed.onnx", healthy(tmp_path / "open.onnx"), "--jobs", "1")
+    assert "open.onnx: no findings" in ran.out
+
+
 def test_wrong_usage_is_one_sentence_after_another(cli: Cli) -> None:
     ran = cli("check", "m.onnx", "--config", "a", "--isolated")
     assert (ran.code, ran.err) == (
