@@ -286,6 +286,8 @@ def test_a_model_without_weights_is_clean(cli: Cli, tmp_path: Path) -> None:
 
 def _started(*arguments: str, limit: int | None = None, **streams: object) -> subprocess.Popen[bytes]:
     def restrict() -> None:
+        # A shell that starts the tests in the background has them ignore interrupts.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 

@@ -20,6 +20,8 @@ ROWS, WIDE = 1200, 384
 DRIVER = """
 import os, signal, sys, threading
 
+# A shell that starts this in the background has it ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 said = []
 
 def interrupt_soon(what):
