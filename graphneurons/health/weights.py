@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from math import prod
 
@@ -168,11 +169,9 @@ def check_present(use: WeightUse) -> None:
     refs = (storage.values, storage.indices) if isinstance(storage, Sparse) else (ref,)
     for each in refs:
         if isinstance(each.storage, External) and not each.storage.present and each.elements:
-            raise DataError(
-                "the file with its external data is missing; put it back beside the model",
-                file=file_of(each),
-                where=ref.name,
-            )
+            there = os.path.lexists(os.path.join(each.storage.directory, each.storage.location))
+            why = "could not be opened; look at its permissions" if there else "is missing; put it back beside the model"
+            raise DataError(f"the file with its external data {why}", file=file_of(each), where=ref.name)
 
 
 def is_dense(use: WeightUse) -> bool:

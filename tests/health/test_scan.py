@@ -95,6 +95,15 @@ def test_missing_external_data_names_tensor_and_file(tmp_path: Path) -> None:
         scan(graphneurons.analyze(path))
 
 
+def test_external_data_that_could_not_be_opened_is_not_called_missing(tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.onnx", external=True)
+    os.rename(tmp_path / "m.onnx.data", tmp_path / "away")
+    analysis = graphneurons.analyze(path)
+    os.rename(tmp_path / "away", tmp_path / "m.onnx.data")
+    with pytest.raises(DataError, match="external data could not be opened; look at its permissions"):
+        scan(analysis)
+
+
 def test_data_cut_or_taken_away_after_loading(tmp_path: Path) -> None:
     analysis = graphneurons.analyze(saved(tmp_path / "m.onnx", external=True))
     data = tmp_path / "m.onnx.data"
