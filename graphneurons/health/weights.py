@@ -170,7 +170,8 @@ def check_present(use: WeightUse) -> None:
     for each in refs:
         if isinstance(each.storage, External) and not each.storage.present and each.elements:
             there = os.path.lexists(os.path.join(each.storage.directory, each.storage.location))
-            why = "could not be opened; look at its permissions" if there else "is missing; put it back beside the model"
+            missing = "is missing; put it back beside the model"
+            why = "could not be opened; look at its permissions" if there else missing
             raise DataError(f"the file with its external data {why}", file=file_of(each), where=ref.name)
 
 
