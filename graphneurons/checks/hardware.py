@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from graphneurons.analysis import Axis, Factor, Layer, WeightUse
+from graphneurons.analysis import Layer, WeightUse
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.numbers import listed, some
+from graphneurons.checks.patterns import channels_of, dense_neurons, synapse_axis
 from graphneurons.checks.scales import Quantized
-from graphneurons.checks.weighing import is_tap
 from graphneurons.health.decoding import is_readable
-from graphneurons.health.numbering import part_of
-from graphneurons.load.reading import read
-
-_MOST_READ = 1 << 25
 
 
 @check("GN401", "neurons-not-aligned", "warning")
@@ -81,8 +74,7 @@ def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
     With `sparsity = "2:4"` in the policy's `[hardware]`, reports linear and convolutional layers in which some neuron
     has more than 2 nonzero among 4 neighbouring synapses: along the synapse axis, the only one along which sparse
     kernels work. Neighbours are input channels (of the same group) at one kernel tap. Depthwise convolutions have none
-    and are left out; of integers, those count that differ from the zero point. Weights of more than 2^25 elements are
-    not looked into, and reported too.
+    and are left out; of integers, those count that differ from the zero point.
 
     Why: Sparse matrix units take the pattern for granted: the file is dense, or was pruned along the neurons.
     Example: A weight stored (in, out) that was pruned along its last axis.
@@ -100,60 +92,29 @@ def sparsity(subject: Subject, limits: Limits) -> Iterator[Found]:
             yield from _dense(layer, use, zeros.get(use.weight.name), n, m)
 
 
-def _dense(layer: Layer, use: WeightUse, zero: Quantized | None, n: int, m: int) -> Iterator[Found]:
+def _dense(layer: Layer, use: WeightUse, quantized: Quantized | None, n: int, m: int) -> Iterator[Found]:
     ref = use.weight
-    factors = [factor for axis in use.axes for factor in axis.factors]
-    if use.elements is not None or not is_readable(ref.dtype):
+    along = synapse_axis(use)
+    if along is None or use.elements is not None or not is_readable(ref.dtype):
         return
-    along = next((at for at, axis in enumerate(use.axes) if _summed(axis)), None)
-    if along is None or any(factor.role in ("mixed", "lookup") for factor in factors):
-        return
-    channels = prod(factor.size for axis in use.axes for factor in axis.factors if _is_channel(factor))
+    channels = channels_of(use)
     if channels == 1:
         # A depthwise convolution has no neighbours that could be left out.
         return
     if channels % m:
         yield Found(f"{channels} synapses along axis {along} are no multiple of {m}", layer.id, ref.name, along)
         return
-    if ref.elements > _MOST_READ:
-        yield Found(f"{ref.elements:,} elements are too many to look for {n}:{m} in them", layer.id, ref.name, along)
-        return
-    values = _less_zero(read(ref), zero)[tuple(slice(*bounds) for bounds in part_of(use))]
-    if values.size != prod(factor.size for factor in factors):
-        return
-    order = sorted(range(len(factors)), key=lambda at: (factors[at].role == "synapse", _is_channel(factors[at]), at))
-    taps = prod(factor.size for factor in factors if factor.role == "synapse") // channels
-    runs = values.reshape([factor.size for factor in factors]).transpose(order).reshape(-1, taps, channels // m, m)
-    dense = np.flatnonzero((np.count_nonzero(runs, axis=-1) > n).any(axis=(1, 2)))
-    if dense.size:
+    flags = dense_neurons(use, quantized, n, m)
+    dense = np.flatnonzero(flags) if flags is not None else np.zeros(0, np.int64)
+    if flags is not None and dense.size:
         yield Found(
-            f"{some(dense.size, runs.shape[0], 'neuron')} with more than {n} of {m} neighbouring synapses not zero",
+            f"{some(dense.size, flags.size, 'neuron')} with more than {n} of {m} neighbouring synapses not zero",
             layer.id,
             ref.name,
             along,
             listed(dense),
             {"pattern": f"{n}:{m}", "dense": int(dense.size)},
         )
-
-
-def _less_zero(values: npt.NDArray[Any], quantized: Quantized | None) -> npt.NDArray[Any]:
-    """Integers less their zero point: of the tensor, or one per index of an axis."""
-    zero = None if quantized is None else quantized.zero
-    if quantized is None or zero is None or zero.elements not in (1, values.shape[quantized.axis]):
-        return values
-    points = read(zero).reshape(-1).astype(np.int64)
-    view = [1] * values.ndim
-    view[quantized.axis] = points.size
-    return values.astype(np.int64) - points.reshape(view)
-
-
-def _summed(axis: Axis) -> bool:
-    return any(_is_channel(factor) for factor in axis.factors)
-
-
-def _is_channel(factor: Factor) -> bool:
-    """Whether a factor is summed over, and no kernel tap."""
-    return factor.role == "synapse" and not is_tap(factor.name)
 
 
 @check("GN404", "too-many-neurons", "error")

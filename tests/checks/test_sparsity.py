@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import graphneurons
+from graphneurons.checks import patterns
 from graphneurons.checks.base import Finding, Subject
 from graphneurons.checks.policy import parse_policy
 from graphneurons.checks.running import run
@@ -108,7 +110,43 @@ def test_channels_that_fill_no_run_are_told(tmp_path: Path) -> None:
     assert (finding.layer, finding.message) == ("/c", "3 synapses along axis 1 are no multiple of 4")
 
 
-def test_a_weight_too_large_to_look_into_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("graphneurons.checks.hardware._MOST_READ", 95)
-    (finding,) = findings(tmp_path / "m.onnx", "Gemm", sparse(6, 1, 16))
-    assert finding.message == "96 elements are too many to look for 2:4 in them"
+@pytest.mark.parametrize("at_once", [1, 30, 60])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_large_weights_are_read_in_slabs(
+    name: str, at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, *_ = LAYOUTS[name]
+    values = sparse(*shape)
+    read: list[int] = []
+    whole = patterns.read_rows
+    monkeypatch.setattr(patterns, "AT_ONCE", at_once)
+    monkeypatch.setattr(patterns, "read_rows", lambda ref, *rows: read.append(rows[1] - rows[0]) or whole(ref, *rows))
+    assert findings(tmp_path / "m.onnx", name, values) == []
+    assert len(read) > 1
+    values[0, 0, 0:4] = 1
+    values[shape[0] - 1, -1, shape[2] - 4 :] = 1
+    assert [each.neurons for each in findings(tmp_path / "m.onnx", name, values)] == [(0, shape[0] - 1)]
+
+
+def test_a_weight_of_half_a_gigabyte_takes_little_memory(tmp_path: Path) -> None:
+    rows, wide = 8192, 16384
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[rows, wide], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", "w.bin"), ("offset", "0"), ("length", str(4 * rows * wide))):
+        weight.external_data.add(key=key, value=value)
+    with (tmp_path / "w.bin").open("wb") as file:
+        file.truncate(4 * rows * wide)
+        file.seek(4 * (5000 * wide + 8))
+        file.write(np.ones(3, np.float32).tobytes())
+    graph = helper.make_graph(
+        [op("Gemm", "x w", "y", transB=1)], "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, wide])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [weight],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "m.onnx")
+    subject = Subject(graphneurons.analyze(tmp_path / "m.onnx"), POLICY)
+    tracemalloc.start()
+    (finding,) = run(subject).findings
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert finding.neurons == (5000,)
+    assert peak < 100 << 20
