@@ -13,8 +13,10 @@ import numpy.typing as npt
 from graphneurons.analysis import Axis, Factor, WeightUse
 from graphneurons.checks.scales import Quantized
 from graphneurons.checks.weighing import is_tap
+from graphneurons.graph import WeightRef
 from graphneurons.health.numbering import part_of
-from graphneurons.load.reading import read, read_rows
+from graphneurons.load.ranges import read_range
+from graphneurons.load.reading import read
 
 AT_ONCE = 1 << 22
 """Elements read at once, or one step along the outermost factor where that has more."""
@@ -42,13 +44,12 @@ def dense_neurons(use: WeightUse, quantized: Quantized | None, n: int, m: int) -
            for axis, (start, stop) in zip(use.axes, bounds, strict=True)):  # fmt: skip
         return None
     found: Flags = np.zeros(prod(factor.size for factor in _factors(use) if factor.role != "synapse"), np.bool_)
+    first, unit = bounds[0][0], prod(factor.size for factor in use.axes[0].factors[1:])
     for start, stop in _slabs(use, m):
         axes = _cut(use.axes, stop - start)
-        unit = _unit(use)
-        first = bounds[0][0] if bounds else 0
         rows = (first + start * unit, first + stop * unit)
-        values = _less_zero(_rows(use, rows), quantized, use, rows)
-        values = values[(slice(None), *(slice(*bound) for bound in bounds[1:]))] if bounds else values
+        values = _less_zero(_read_rows(use.weight, rows), quantized, use, rows)
+        values = values[(slice(None), *(slice(*bound) for bound in bounds[1:]))]
         factors = [factor for axis in axes for factor in axis.factors]
         order = sorted(range(len(factors)), key=lambda at: (_place(factors[at]), at))
         channels = prod(factor.size for factor in factors if _is_channel(factor))
@@ -64,31 +65,28 @@ def _slabs(use: WeightUse, m: int) -> Iterator[tuple[int, int]]:
     """Runs of the outermost factor of the first axis; of channels, whole neighbourhoods."""
     size = _outermost(use)
     step = max(1, AT_ONCE * size // max(1, use.weight.elements))
-    if use.axes and use.axes[0].factors and _is_channel(use.axes[0].factors[0]):
+    if use.axes[0].factors and _is_channel(use.axes[0].factors[0]):
         step = max(m, step // m * m)
     for start in range(0, size, step):
         yield start, min(start + step, size)
 
 
 def _outermost(use: WeightUse) -> int:
-    return use.axes[0].factors[0].size if use.axes and use.axes[0].factors else 1
-
-
-def _unit(use: WeightUse) -> int:
-    """Rows of the stored tensor per step of the outermost factor."""
-    return prod(factor.size for factor in use.axes[0].factors[1:]) if use.axes else 1
+    return use.axes[0].factors[0].size if use.axes[0].factors else 1
 
 
 def _cut(axes: tuple[Axis, ...], count: int) -> tuple[Axis, ...]:
     """``axes`` with ``count`` steps of the outermost factor."""
-    if not axes or not axes[0].factors:
+    if not axes[0].factors:
         return axes
     outermost = replace(axes[0].factors[0], size=count)
     return (replace(axes[0], factors=(outermost, *axes[0].factors[1:])), *axes[1:])
 
 
-def _rows(use: WeightUse, rows: tuple[int, int]) -> npt.NDArray[Any]:
-    return read_rows(use.weight, *rows) if use.weight.shape else read(use.weight)
+def _read_rows(ref: WeightRef, rows: tuple[int, int]) -> npt.NDArray[Any]:
+    start, stop = rows
+    row = prod(ref.shape[1:])
+    return read_range(ref, start * row, stop * row).reshape(stop - start, *ref.shape[1:])
 
 
 def _less_zero(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graphneurons.errors import DataError, LoadError
@@ -54,20 +53,6 @@ def read(ref: WeightRef, limit: int | None = None) -> numpy.ndarray:
         return decoded(storage.data, ref, storage.encoding)
     encoding = storage.encoding if isinstance(storage, FileSlice) else "raw"
     return decoded(_bytes(ref, storage), ref, encoding)
-
-
-def read_rows(ref: WeightRef, start: int, stop: int) -> numpy.ndarray:
-    """The rows ``[start, stop)`` of ``ref`` along its first axis. No more is read than these where they are whole bytes
-    of a file. Raises `DataError` as `read` does."""
-    storage = ref.storage
-    if not isinstance(storage, (External, FileSlice)) or getattr(storage, "encoding", "raw") != "raw":
-        return read(ref)[start:stop]
-    bits = _BY_NAME[ref.dtype].bits
-    if ref.dtype == "string" or bits < 8 or storage.length != stored_bytes(ref.elements, bits) or not ref.elements:
-        return read(ref)[start:stop]
-    row = storage.length // ref.shape[0]
-    part = replace(storage, offset=storage.offset + start * row, length=(stop - start) * row)
-    return read(replace(ref, shape=(stop - start, *ref.shape[1:]), storage=part))
 
 
 def digest(path: str | os.PathLike[str]) -> str:

@@ -118,9 +118,9 @@ def test_large_weights_are_read_in_slabs(
     shape, *_ = LAYOUTS[name]
     values = sparse(*shape)
     read: list[int] = []
-    whole = patterns.read_rows
+    whole = patterns._read_rows
     monkeypatch.setattr(patterns, "AT_ONCE", at_once)
-    monkeypatch.setattr(patterns, "read_rows", lambda ref, *rows: read.append(rows[1] - rows[0]) or whole(ref, *rows))
+    monkeypatch.setattr(patterns, "_read_rows", lambda ref, rows: read.append(rows[1] - rows[0]) or whole(ref, rows))
     assert findings(tmp_path / "m.onnx", name, values) == []
     assert len(read) > 1
     values[0, 0, 0:4] = 1
