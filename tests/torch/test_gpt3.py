@@ -7,34 +7,15 @@ from typing import Literal
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 import graphneurons
+from benchmarks.models.networks import Block
 from graphneurons.analysis import Analysis
 from graphneurons.errors import DataError
 from graphneurons.load.reading import read
 
 BLOCKS, WIDTH, HEADS = 96, 12_288, 96
-
-
-class Block(nn.Module):
-    """One block, with attention's four linears apart."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
-        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.norm_1(x)
-        q, k, v = (
-            part(h).unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
-        )
-        x = x + self.output(functional.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2))
-        return x + self.down(functional.gelu(self.up(self.norm_2(x))))
 
 
 def own() -> nn.Module:
