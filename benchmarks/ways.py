@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from string import Formatter
+from typing import Any
 
 from benchmarks.models.table import MODELS, NETWORKS
 from benchmarks.targets import Target
@@ -77,24 +78,24 @@ def _fields(command: tuple[str, ...]) -> list[str]:
     return [name for part in command for _, name, _, _ in Formatter().parse(part) if name]
 
 
-def command(name: str, text: str, peer: str = OWN, **options: object) -> Way:
+def command(name: str, text: str, peer: str = OWN, **options: Any) -> Way:
     """A whole program; ``text`` is split at spaces."""
-    return Way(name, tuple(text.split()), peer, **options)  # type: ignore[arg-type]
+    return Way(name, tuple(text.split()), peer, **options)
 
 
-def code(name: str, text: str, *arguments: str, **options: object) -> Way:
-    return Way(name, ("{python}", "-c", text, *arguments), **options)  # type: ignore[arg-type]
+def code(name: str, text: str, *arguments: str, **options: Any) -> Way:
+    return Way(name, ("{python}", "-c", text, *arguments), **options)
 
 
-def on_file(name: str, work: str, model: str, **options: object) -> Way:
+def on_file(name: str, work: str, model: str, **options: Any) -> Way:
     """A work on an ONNX file, after one on a small MLP."""
-    return Way(name, (*_WORKS, work, "{small}", f"{{{model}}}"), works=True, **options)  # type: ignore[arg-type]
+    return Way(name, (*_WORKS, work, "{small}", f"{{{model}}}"), works=True, **options)
 
 
-def on_module(name: str, work: str, network: str, small: str = "tiny", **options: object) -> Way:
+def on_module(name: str, work: str, network: str, small: str = "tiny", **options: Any) -> Way:
     """A work on a PyTorch module, after one on a small module."""
     chosen = f"{{{network}}}" if network in NETWORKS else network
-    return Way(name, (*_WORKS, work, small, chosen), works=True, **options)  # type: ignore[arg-type]
+    return Way(name, (*_WORKS, work, small, chosen), works=True, **options)
 
 
 _WORKS = ("{python}", "-W", "ignore", "-m", "benchmarks.works")

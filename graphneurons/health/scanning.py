@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 
 from graphneurons.analysis import Analysis, Layer, Lookup, Modulator, WeightUse
 from graphneurons.errors import UsageError
@@ -273,15 +274,14 @@ def _undense(use: WeightUse, groups: int, table: bool, files: Files) -> _Result:
     digits = digits_of(use, groups, table=table)
     limit(digits)
     storage = use.weight.storage
-    found = filled(use, storage, digits) if isinstance(storage, Filled) else sparse(use, storage, digits, files)  # type: ignore[arg-type]
+    if isinstance(storage, Filled):
+        found = filled(use, storage, digits)
+    else:
+        assert isinstance(storage, Sparse)
+        found = sparse(use, storage, digits, files)
     neurons, channels, synapses = counts_of(digits)
     fan_out = neurons * synapses // channels if channels else 0
-    taps = 1
-    for digit in digits:
-        taps *= digit.size if digit.kind == "tap" else 1
-    split = 1
-    for digit in digits:
-        split *= digit.size if digit.kind == "group" else 1
+    taps, split = (prod(digit.size for digit in digits if digit.kind == kind) for kind in ("tap", "group"))
     return _Result(statistics_of(found.neurons, synapses), channels_of(found.channels, fan_out, split), "stored", taps)
 
 
