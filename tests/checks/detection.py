@@ -18,8 +18,9 @@ from graphneurons.checks.running import run
 from graphneurons.errors import GraphNeuronsError
 from tests.checks.defects import DEFECTS, Defect, Expected
 from tests.checks.models import HEALTHY, checked, found
-from tests.checks.real_defects import REAL_DEFECTS, Place, RealDefect, Sought
+from tests.checks.real_defects import REAL_DEFECTS, RealDefect
 from tests.checks.real_models import QUANTIZED, Ground, ground, whole_zoo
+from tests.checks.sought import Place, Sought
 
 PAGE = Path(__file__).parents[2] / "docs" / "detection.md"
 MOST = 8

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,28 +29,8 @@ from tests.checks.real_models import (
     stored,
     values_of,
 )  # fmt: skip
-
-Place = tuple[str | None, tuple[int, ...] | None]
-"""Layer and neurons of a finding; None where the rule names none."""
-
-
-@dataclass(frozen=True)
-class Sought:
-    """What has to be found: one of ``codes`` at every place, and at no other.
-
-    ``against``: the model is compared with a lock of the untouched file. ``weight``: what the findings name, where they
-    name no layer. ``axis``: of the weight.
-    """
-
-    codes: tuple[str, ...]
-    places: frozenset[Place]
-    policy: Mapping[str, Any] = field(default_factory=dict)
-    against: bool = False
-    weight: str | None = None
-    axis: int | None = None
-
-
-Inject = Callable[[Ground, onnx.ModelProto, Random], Sought | None]
+from tests.checks.real_scales import bad_scale, clip, scale_axis
+from tests.checks.sought import Inject, Place, Sought, sought_at, two
 
 
 @dataclass(frozen=True)
@@ -60,14 +40,6 @@ class RealDefect:
     name: str
     inject: Inject
     grounds: tuple[tuple[str, ...], ...] = FLOAT
-
-
-def _at(code: str, layer: str | None, neurons: tuple[int, ...] | None = None, **more: Any) -> Sought:
-    return Sought((code,), frozenset({(layer, neurons)}), **more)
-
-
-def _two(rows: int, random: Random) -> tuple[int, ...]:
-    return tuple(sorted(int(each) for each in random.choice(rows, 2, replace=False)))
 
 
 def _explode(rows: Any, chosen: tuple[int, ...], random: Random) -> None:
@@ -85,10 +57,10 @@ def _on_neurons(change: Callable[..., None], code: str) -> Inject:
             return None
         values = values_of(stored(made)[spot.name])
         rows = np.moveaxis(values, spot.axis, 0)
-        chosen = _two(rows.shape[0], random)
+        chosen = two(rows.shape[0], random)
         change(rows, chosen, random)
         put(made, spot.name, values)
-        return _at(code, spot.layer.id, chosen)
+        return sought_at(code, spot.layer.id, chosen)
 
     return inject
 
@@ -103,12 +75,12 @@ def _recurrent(change: Callable[..., None], code: str, weights: slice) -> Inject
         directions = layer.weights[0].weight.shape[0]
         rows = layer.neurons // directions
         direction = int(random.integers(directions))
-        chosen = _two(rows, random)
+        chosen = two(rows, random)
         for use in layer.weights[weights]:
             values = values_of(stored(made)[use.weight.name])
             change(values[direction], chosen, random)
             put(made, use.weight.name, values)
-        return _at(code, layer.id, tuple(direction * rows + each for each in chosen))
+        return sought_at(code, layer.id, tuple(direction * rows + each for each in chosen))
 
     return inject
 
@@ -122,10 +94,10 @@ def _grouped(change: Callable[..., None], code: str) -> Inject:
             return None
         name = layer.weights[0].weight.name
         values = values_of(stored(made)[name])
-        chosen = _two(values.shape[0], random)
+        chosen = two(values.shape[0], random)
         change(values, chosen, random)
         put(made, name, values)
-        return _at(code, layer.id, chosen)
+        return sought_at(code, layer.id, chosen)
 
     return inject
 
@@ -136,11 +108,11 @@ def _unread(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | N
         return None
     before, after = pick(found, random)
     (inner,) = (at for at, axis in enumerate(after.use.axes) if axis.size == before.layer.neurons and at != after.axis)
-    chosen = _two(before.layer.neurons, random)
+    chosen = two(before.layer.neurons, random)
     values = values_of(stored(made)[after.name])
     np.moveaxis(values, inner, 0)[list(chosen)] = 0
     put(made, after.name, values)
-    return _at("GN209", before.layer.id, chosen)
+    return sought_at("GN209", before.layer.id, chosen)
 
 
 def _chains(ground: Ground, made: onnx.ModelProto) -> list[tuple[Spot, Spot]]:
@@ -165,11 +137,12 @@ def _silence(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | 
     assert place is not None
     name = place[0].input[place[1]]
     bias = values_of(stored(made)[name])
-    chosen = _two(bias.size, random)
+    chosen = two(bias.size, random)
     bias[list(chosen)] = -1e37
     put(made, name, bias)
     inputs = [each for each in made.graph.input if each.type.tensor_type.elem_type == onnx.TensorProto.FLOAT]
-    return _at("GN203", spot.layer.id, chosen, policy={"input-ranges": {each.name: [-1.0, 1.0] for each in inputs}})
+    ranges = {each.name: [-1.0, 1.0] for each in inputs}
+    return sought_at("GN203", spot.layer.id, chosen, policy={"input-ranges": ranges})
 
 
 def _nan_bias(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
@@ -184,7 +157,7 @@ def _nan_bias(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought |
     chosen = int(random.integers(bias.size))
     bias[chosen] = np.nan
     put(made, name, bias)
-    return _at("GN201", spot.layer.id, (chosen,))
+    return sought_at("GN201", spot.layer.id, (chosen,))
 
 
 def _drop_bias(cleaned: bool) -> Inject:
@@ -202,7 +175,7 @@ def _drop_bias(cleaned: bool) -> Inject:
         else:
             del node.input[2:]
         if not cleaned:
-            return _at("GN102", None, weight=name) if spot.layer.neurons >= 16 else None
+            return sought_at("GN102", None, weight=name) if spot.layer.neurons >= 16 else None
         made.graph.initializer.remove(stored(made)[name])
         return Sought(DRIFT, frozenset({(spot.layer.id, None)}), {"select": ["GN5"]}, against=True)
 
@@ -232,7 +205,7 @@ def _transpose(square: bool) -> Inject:
         put(made, spot.name, values_of(stored(made)[spot.name]).T)
         if square:
             return Sought(DRIFT, frozenset({(spot.layer.id, None)}), {"select": ["GN5"]}, against=True)
-        return _at("GN107", spot.layer.id)
+        return sought_at("GN107", spot.layer.id)
 
     return inject
 
@@ -265,21 +238,25 @@ def _other_model(ground: Ground, made: onnx.ModelProto, random: Random) -> Sough
     return Sought(DRIFT, places, {"select": ["GN5"]}, against=True)
 
 
+def _less_a_neuron(made: onnx.ModelProto, spot: Spot, random: Random) -> None:
+    """Cuts one neuron of a layer, with its bias, and leaves its readers as they were."""
+    bias = bias_of(made, spot.layer)
+    gone = int(random.integers(spot.layer.neurons))
+    put(made, spot.name, np.delete(values_of(stored(made)[spot.name]), gone, spot.axis))
+    if bias is not None:
+        name = bias[0].input[bias[1]]
+        put(made, name, np.delete(values_of(stored(made)[name]), gone))
+    del made.graph.value_info[:]
+
+
 def _prune(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
     """A neuron less, with its bias, and its reader as it was."""
     found = _chains(ground, made)
     if not found:
         return None
     before, after = pick(found, random)
-    bias = bias_of(made, before.layer)
-    gone = int(random.integers(before.layer.neurons))
-    values = values_of(stored(made)[before.name])
-    put(made, before.name, np.delete(values, gone, before.axis))
-    if bias is not None:
-        name = bias[0].input[bias[1]]
-        put(made, name, np.delete(values_of(stored(made)[name]), gone))
-    del made.graph.value_info[:]
-    return _at("GN107", after.layer.id)
+    _less_a_neuron(made, before, random)
+    return sought_at("GN107", after.layer.id)
 
 
 def _prune_coupled(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
@@ -302,14 +279,8 @@ def _prune_coupled(ground: Ground, made: onnx.ModelProto, random: Random) -> Sou
     chosen: Spot | None = pick(coupled, random)
     if chosen is None:
         return None
-    bias = bias_of(made, chosen.layer)
-    gone = int(random.integers(chosen.layer.neurons))
-    put(made, chosen.name, np.delete(values_of(stored(made)[chosen.name]), gone, chosen.axis))
-    if bias is not None:
-        name = bias[0].input[bias[1]]
-        put(made, name, np.delete(values_of(stored(made)[name]), gone))
-    del made.graph.value_info[:]
-    return _at("GN107", chosen.layer.id)
+    _less_a_neuron(made, chosen, random)
+    return sought_at("GN107", chosen.layer.id)
 
 
 def _train_dropout(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
@@ -334,7 +305,7 @@ def _train_batch_norm(ground: Ground, made: onnx.ModelProto, random: Random) -> 
         return None
     attribute(node, "training_mode", 1)
     node.output.extend(["injected.mean", "injected.variance"])
-    return _at("GN104", layers.get(node.input[0]))
+    return sought_at("GN104", layers.get(node.input[0]))
 
 
 def _lose_branch(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
@@ -390,81 +361,7 @@ def _untie(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | No
     node.input[1] = "injected.head"
     if not readers(made, turn.output[0]):
         made.graph.node.remove(turn)
-    return _at("GN103", layer.id)
-
-
-def _scaled(ground: Ground, made: onnx.ModelProto, kind: str) -> list[tuple[onnx.NodeProto, Any, Any]]:
-    """Nodes that scale (DequantizeLinear) or multiply (QLinear...) a weight per neuron, with its layer and use."""
-    uses = {use.weight.name: (layer, use) for layer in ground.analysis.layers for use in layer.weights}
-    tensors = stored(made)
-    at = {"DequantizeLinear": 0, "QLinearConv": 3, "QLinearMatMul": 3}
-    found = []
-    for node in made.graph.node:
-        if node.op_type in at and (node.op_type == "DequantizeLinear") is (kind == "qdq"):
-            own = uses.get(node.input[at[node.op_type]])
-            scale = tensors.get(node.input[at[node.op_type] + 1])
-            if own is not None and scale is not None and list(scale.dims) == [own[0].neurons]:
-                found.append((node, *own))
-    return found
-
-
-def _scale_axis(kind: str) -> Inject:
-    def inject(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
-        chosen = pick(_scaled(ground, made, kind), random)
-        if chosen is None:
-            return None
-        node, layer, use = chosen
-        synapses = [at for at, each in enumerate(use.axes) if each.role == "synapse" and each.size > 1]
-        synapses = [at for at in synapses if kind == "qdq" or use.axes[at].size != layer.neurons]
-        if not synapses:
-            return None
-        first = 1 if kind == "qdq" else 4
-        for operand in (first, first + 1):
-            old = values_of(stored(made)[node.input[operand]])
-            size = use.axes[synapses[0]].size
-            new = np.full(size, old.reshape(-1)[0], old.dtype)
-            made.graph.initializer.append(numpy_helper.from_array(new, f"injected.{operand}"))
-            node.input[operand] = f"injected.{operand}"
-        if kind == "qdq":
-            attribute(node, "axis", synapses[0])
-            return _at("GN301", layer.id, axis=synapses[0])
-        return _at("GN302", layer.id)
-
-    return inject
-
-
-def _bad_scale(kind: str, value: float) -> Inject:
-    def inject(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
-        chosen = pick(_scaled(ground, made, kind), random)
-        if chosen is None:
-            return None
-        node, layer, _ = chosen
-        name = node.input[1 if kind == "qdq" else 4]
-        scale = values_of(stored(made)[name])
-        neurons = _two(scale.size, random)
-        scale[list(neurons)] = value
-        put(made, name, scale)
-        return _at("GN303", layer.id, neurons)
-
-    return inject
-
-
-def _clip(kind: str) -> Inject:
-    def inject(ground: Ground, made: onnx.ModelProto, random: Random) -> Sought | None:
-        found = [each for each in _scaled(ground, made, kind) if each[2].weight.dtype == "int8"]
-        chosen = pick([each for each in found if each[1].synapses_per_neuron >= 64], random)
-        if chosen is None:
-            return None
-        _, layer, use = chosen
-        values = values_of(stored(made)[use.weight.name]).astype(np.int64)
-        axis = next(at for at, each in enumerate(use.axes) if each.role != "synapse")
-        rows = np.moveaxis(values, axis, 0)
-        neurons = _two(rows.shape[0], random)
-        rows[list(neurons)] *= 8
-        put(made, use.weight.name, values.clip(-127, 127).astype(np.int8))
-        return _at("GN304", layer.id, neurons)
-
-    return inject
+    return sought_at("GN103", layer.id)
 
 
 _CHANGES = {**ON_NEURONS, "exploding neurons": (_explode, "GN208"), "float16 overflow": (_overflow, "GN305")}
@@ -493,10 +390,10 @@ REAL_DEFECTS: tuple[RealDefect, ...] = (
     RealDefect("batch normalisation in training mode", _train_batch_norm),
     RealDefect("lost residual branch", _lose_branch),
     RealDefect("untied embedding", _untie),
-    RealDefect("scales on a synapse axis, QDQ", _scale_axis("qdq"), _QDQ),
-    RealDefect("scales of a synapse axis, QOperator", _scale_axis("qoperator"), _QOPERATOR),
-    RealDefect("scale zero, QDQ", _bad_scale("qdq", 0.0), _QDQ),
-    RealDefect("scale infinite, QOperator", _bad_scale("qoperator", float("inf")), _QOPERATOR),
-    RealDefect("clipped, QDQ", _clip("qdq"), _QDQ),
-    RealDefect("clipped, QOperator", _clip("qoperator"), _QOPERATOR),
+    RealDefect("scales on a synapse axis, QDQ", scale_axis("qdq"), _QDQ),
+    RealDefect("scales of a synapse axis, QOperator", scale_axis("qoperator"), _QOPERATOR),
+    RealDefect("scale zero, QDQ", bad_scale("qdq", 0.0), _QDQ),
+    RealDefect("scale infinite, QOperator", bad_scale("qoperator", float("inf")), _QOPERATOR),
+    RealDefect("clipped, QDQ", clip("qdq"), _QDQ),
+    RealDefect("clipped, QOperator", clip("qoperator"), _QOPERATOR),
 )
