@@ -114,6 +114,7 @@ class Writer:
         self.notices: list[Notice] = []
         self.free = FreeNames()
         self._op_names = FreeNames()
+        self._attributes: dict[str, Mapping[str, Attribute]] = {}
         self._depth = 0
 
     def value(self, name: str, prefix: str) -> str:
@@ -182,7 +183,9 @@ class Writer:
         if call.in_place and isinstance(first, Ref) and outputs:
             frame[first.name] = outputs[0]
         op_name = self._op_names.take(call.name, prefix)
-        self.ops.append(Op(op_name, kind, domain, tuple(inputs), outputs, attributes, (*scope, *call.scope)))
+        # Ops that have the same attributes share one mapping of them, by which they are found to be alike.
+        shared = self._attributes.setdefault(repr(attributes), attributes)
+        self.ops.append(Op(op_name, kind, domain, tuple(inputs), outputs, shared, (*scope, *call.scope)))
 
 
 def attribute(argument: Argument) -> Attribute | None:
