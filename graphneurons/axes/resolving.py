@@ -95,16 +95,30 @@ Settled = tuple[Step, Sequence[Shape | None]]
 """What an op does, and the shapes of its outputs, as far as that tells them."""
 
 
+Likeness = tuple[str | int | None, ...]
+"""All of an op and its operands that a rule may look at, but for the numbers in them."""
+
+
 @dataclass
 class _Walk:
+    """``told``: value name -> the number that stands for all a rule may look at of it, but for the numbers in it;
+    ``plain``: what ops do that none of the rest of the walk concerns, with the shapes of their outputs and what is
+    told of those."""
+
     graph: ModelGraph
     known: Dimensions
     shapes: dict[str, Shape]
     values: Values
     constants: set[str] = field(default_factory=set)
     computed: set[str] = field(default_factory=set)
-    alike: dict[Hashable, tuple[tuple[int, ...], dict[Hashable, Doing]]] = field(default_factory=dict)
+    told: dict[str, int] = field(default_factory=dict)
+    tellings: dict[Hashable, int] = field(default_factory=dict)
+    alike: dict[Likeness, tuple[tuple[int, ...], dict[Hashable, Doing]]] = field(default_factory=dict)
+    plain: dict[Likeness, tuple[Doing, Sequence[tuple[Shape, int]]]] = field(default_factory=dict)
     folded: int = 0
+
+    def tell(self, name: str, telling: Hashable) -> None:
+        self.told[name] = self.tellings.setdefault(telling, len(self.tellings))
 
 
 def resolve(
@@ -123,27 +137,47 @@ def resolve(
     }
     walk = _Walk(graph, known, shapes_known, Values(graph.weights))
     walk.constants.update(graph.weights)
+    walk.tell("", "left out")
+    for name in inputs:
+        _tell(walk, name)
+    told, tellings, plain = walk.told, walk.tellings, walk.plain
+    for name, ref in graph.weights.items():
+        told[name] = tellings.setdefault((ref.shape, ref.dtype), len(tellings))
     steps: dict[str, Step] = {}
     running: list[tuple[Op, Doing]] = []
     for op in graph.ops:
-        doing = _settle(walk, op)
-        steps[op.name] = doing.step
-        if (output := op.output) and output not in walk.constants:
+        like = (op.type, op.domain, op.version, id(op.attributes), len(op.outputs), *map(told.get, op.inputs))
+        before = plain.get(like)
+        if before is not None:
+            doing, made = before
             running.append((op, doing))
+            for name, (shape, telling) in zip(op.outputs, made, strict=True):
+                shapes_known[name] = shape
+                told[name] = telling
+        else:
+            doing = _settle(walk, op, like)
+            if (output := op.output) and output not in walk.constants:
+                running.append((op, doing))
+        steps[op.name] = doing.step
     return Resolution(graph, walk.shapes, walk.values, walk.constants, steps, running)
 
 
-def _settle(walk: _Walk, op: Op) -> Doing:
+def _tell(walk: _Walk, name: str) -> None:
+    walk.tell(name, (walk.shapes.get(name), name in walk.constants, name in walk.computed))
+
+
+def _settle(walk: _Walk, op: Op, like: Likeness) -> Doing:
     shapes = walk.shapes
     constant = _is_constant(walk, op)
     try:
-        doing = _settled(walk, op)
+        doing = _settled(walk, op, like)
     except (NoRule, RuleError, planes.TooLargeError) as error:
         doing = _doing(op, Unknown(str(error), has_rule=True), (), shapes, walk.constants)
     made = doing.made
     if constant:
         walk.constants.update(name for name in op.outputs if name)
-    if constant or op.type in _SHAPE_READERS:
+    folds = constant or op.type in _SHAPE_READERS
+    if folds:
         made = _fold(walk, op, doing.step) or made
     for index, name in enumerate(op.outputs):
         if not name:
@@ -153,6 +187,12 @@ def _settle(walk: _Walk, op: Op) -> Doing:
             shape = declared_shape(walk.graph.declared.get(name), walk.known)
         if shape is not None and len(shape) <= planes.MOST_AXES:
             shapes[name] = shape
+        _tell(walk, name)
+    if not folds and walk.alike.get(like) == ((), {(): doing}):
+        # Nothing but `like` decided, so that it is all the next one like it needs to be asked for.
+        told = [(shape, walk.told[name]) for name, shape in zip(op.outputs, made, strict=False) if shape is not None]
+        if 0 < len(told) == len(op.outputs) and all(len(shape) <= planes.MOST_AXES for shape, _ in told):
+            walk.plain[like] = doing, told
     return doing
 
 
@@ -180,11 +220,10 @@ def _is_constant(walk: _Walk, op: Op) -> bool:
     return True
 
 
-def _settled(walk: _Walk, op: Op) -> Doing:
+def _settled(walk: _Walk, op: Op, like: Likeness) -> Doing:
     """What ``op`` does, worked out once for all ops that are alike in all it depends on."""
     if "" in op.outputs:
         return _doing(op, *_step(walk, op, Operands(op.inputs, walk.values)), walk.shapes, walk.constants)
-    like = _likeness(walk, op)
     asked, found = walk.alike.get(like, ((), {}))
     numbers = _numbers(walk, op, asked) if asked else ()
     settled = found.get(numbers)
@@ -198,20 +237,6 @@ def _settled(walk: _Walk, op: Op) -> Doing:
             found = {_numbers(walk, op, asked): settled}
         walk.alike[like] = asked, found
     return settled
-
-
-def _likeness(walk: _Walk, op: Op) -> Hashable:
-    """All of an op and its operands that a rule may look at, but for the numbers in them."""
-    shapes, constants, stored = walk.shapes, walk.constants, walk.graph.weights
-    given = [
-        (ref.shape, ref.dtype)
-        if (ref := stored.get(name)) is not None
-        else (shapes.get(name), name in constants)
-        if name
-        else None
-        for name in op.inputs
-    ]
-    return (op.type, op.domain, op.version, id(op.attributes), len(op.outputs), *given)
 
 
 def _numbers(walk: _Walk, op: Op, asked: Sequence[int]) -> Hashable:
