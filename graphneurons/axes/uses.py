@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from graphneurons.analysis import Role, WeightUse
@@ -21,7 +21,7 @@ from graphneurons.axes.labelling import (
 )
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
-from graphneurons.axes.resolving import Featureless, Layout, Resolution, Step, Unknown, payload
+from graphneurons.axes.resolving import Doing, Featureless, Layout, Resolution, Unknown, payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.strands import Constant, Lost, Strand, constant_of
 from graphneurons.graph import Op, WeightRef
@@ -55,16 +55,22 @@ class Use(NamedTuple):
 def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
     """All uses, in graph order. Tables whose picked rows are weights (experts) are no lookups."""
     found: list[Use] = []
-    known: dict[Alike, list[Use]] = {}
+    known: dict[Doing, Sequence[Use] | None] = {}
     weights = resolution.graph.weights
     chosen = woven.keys() - resolution.constants
     for op, doing in resolution.running:
-        for index in doing.constants:
-            stored = weights.get(op.inputs[index])
-            if stored is None:
-                found += _at(op, index, resolution, woven)
-            else:
-                found += _stored_at(op, index, stored, doing.step, resolution, woven, known)
+        before = known.get(doing)
+        if before is None:
+            here = [use for index in doing.constants for use in _at(op, index, resolution, woven)]
+            found += here
+            if doing not in known:
+                known[doing] = here if _holds_of_all(op, doing, here, resolution) else None
+        else:
+            inputs = op.inputs
+            for _, operand, part, kind, _, _, stage, label, told, _ in before:
+                name = inputs[operand]
+                ref = weights[name]
+                found.append(Use(op, operand, part, kind, name, ref, stage, label, _again(told, ref)))
         if chosen and not chosen.isdisjoint(op.inputs):
             found += _picked_at(op, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
@@ -84,40 +90,20 @@ def _is_folded(use: Use) -> bool:
     return any(axis.role == "mixed" and axis.factors[0].name == FOLDED for axis in axes)
 
 
-Alike = tuple[int, int, tuple[int, ...], str]
-"""What decides the labels of a stored tensor at a rule: the rule as it is bound, the operand, its shape and type."""
+def _holds_of_all(op: Op, doing: Doing, found: Sequence[Use], resolution: Resolution) -> bool:
+    """Whether the uses ``found`` at ``op`` are those of every op that does the same, but for the tensors: all of them
+    are stored ones, of the same shapes and types wherever ops do the same, and none is unlabelled."""
+    stored = resolution.graph.weights
+    return (
+        not isinstance(doing.step, Unknown)
+        and all(op.inputs[index] in stored for index in doing.constants)
+        and all(use.weight is not None for use in found)
+    )
 
 
-def _stored_at(
-    op: Op,
-    index: int,
-    ref: WeightRef,
-    step: Step,
-    resolution: Resolution,
-    woven: Mapping[str, Constant],
-    known: dict[Alike, list[Use]],
-) -> list[Use]:
-    """The uses of the stored tensor ``ref`` at operand ``index``: those of the first like it, told of this one."""
-    if not isinstance(step, (Binding, Rule)):
-        return list(_at(op, index, resolution, woven))
-    alike = (id(step), index, ref.shape, ref.dtype)
-    first = known.get(alike)
-    if first is None:
-        found = list(_at(op, index, resolution, woven))
-        if all(use.weight is not None for use in found):
-            known[alike] = found
-        return found
-    name = op.inputs[index]
-    return [
-        Use(op, index, use.part, use.kind, name, ref, use.stage, use.label, _again(use.weight, ref))
-        for use in first
-        if use.weight is not None
-    ]
-
-
-def _again(weight: WeightUse, ref: WeightRef) -> WeightUse:
+def _again(weight: WeightUse | None, ref: WeightRef) -> WeightUse | None:
     """What holds of ``weight``, of another tensor like it."""
-    return WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
+    return weight and WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
 
 
 def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
