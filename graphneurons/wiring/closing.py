@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from graphneurons.axes.planes import distinct, ranked
 from graphneurons.wiring.records import Integers
-from graphneurons.wiring.slots import Grid, Ledger
+from graphneurons.wiring.slots import Grid, Ties, together
 
 MOST_SPREAD = 1 << 27
 """Elements looked at, all together, to see how products are cut."""
@@ -72,32 +72,38 @@ class Way:
     op: str
 
 
-def close(ledger: Ledger) -> Closed:
+def close(ties: Ties) -> Closed:
     """Classes of slots that are tied index by index."""
-    parts = [(a, b) for a, b in ledger.pairs]
-    one = np.concatenate([a for a, _ in parts]) if parts else np.zeros(0, dtype=np.int64)
-    other = np.concatenate([b for _, b in parts]) if parts else np.zeros(0, dtype=np.int64)
+    one, other = together([a for a, _ in ties.pairs]), together([b for _, b in ties.pairs])
     real = (one >= 0) & (other >= 0)
-    label = components(ledger.count, one[real], other[real])
-    codes = np.full(ledger.count, CUTTABLE, dtype=np.int64)
+    label = components(ties.count, one[real], other[real])
+    codes = np.full(ties.count, CUTTABLE, dtype=np.int64)
     for slots, held in ((one, other), (other, one)):
         met = (slots >= 0) & (held < 0)
         np.maximum.at(codes, label[slots[met]], held[met])
-    for slots, code in ledger.fixed:
-        np.maximum.at(codes, label[slots[slots >= 0]], code)
-    traits = np.zeros(ledger.count, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for slots, what in ledger.seen:
-            np.add.at(traits, label[slots[slots >= 0]], np.uint64(what))
-    gridded = np.zeros(ledger.count, dtype=bool)
-    for grid in ledger.grids:
+    held_slots, reasons = _spelled(ties.fixed)
+    np.maximum.at(codes, label[held_slots], reasons)
+    traits = np.zeros(ties.count, dtype=np.uint64)
+    read, ways_read = _spelled(ties.seen)
+    np.add.at(traits, label[read], ways_read.astype(np.uint64))
+    gridded = np.zeros(ties.count, dtype=bool)
+    for grid in ties.grids:
         for slots in (grid.parent, *grid.children):
             gridded[label[slots[slots >= 0]]] = True
-        held = grid.parent < 0
+        fixed = grid.parent < 0
         for child, places in zip(grid.children, grid.places, strict=True):
-            lost = child[places[held]]
-            np.maximum.at(codes, label[lost[lost >= 0]], grid.parent[held][lost >= 0])
+            lost = child[places[fixed]]
+            np.maximum.at(codes, label[lost[lost >= 0]], grid.parent[fixed][lost >= 0])
     return Closed(label, codes, traits, gridded)
+
+
+def _spelled(noted: Sequence[tuple[Integers, int]]) -> tuple[Integers, Integers]:
+    """Every slot among ``noted``, with the number that is noted of it."""
+    slots = together([found for found, _ in noted])
+    numbers, sizes = np.array([(number, found.size) for found, number in noted], dtype=np.int64).reshape(-1, 2).T
+    told = np.repeat(numbers, sizes)
+    real = slots >= 0
+    return slots[real], told[real]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +115,9 @@ class _Product:
     children: tuple[Integers, ...]
 
 
-def ways(ledger: Ledger, closed: Closed) -> Iterator[Way]:
+def ways(ties: Ties, closed: Closed) -> Iterator[Way]:
     """All ways to cut classes that are part of products."""
-    products = [_product(grid, closed.label) for grid in ledger.grids]
+    products = [_product(grid, closed.label) for grid in ties.grids]
     index = _Index(products, closed.label.size)
     covered: set[tuple[int, int]] = set()
     spent = 0

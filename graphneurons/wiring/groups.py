@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from graphneurons.wiring.closing import CUTTABLE, Closed, close, ways
+from graphneurons.wiring.atoms import atoms
+from graphneurons.wiring.closing import CUTTABLE, close, ways
 from graphneurons.wiring.coupling import couple
+from graphneurons.wiring.families import Family, Standing, families
 from graphneurons.wiring.group_records import Granularity, Group, Member, MemberUse, PartPlayed, Run
 from graphneurons.wiring.records import Integers
 from graphneurons.wiring.states import Coupling
@@ -35,79 +35,45 @@ def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
     if analysis.resolution is None:
         raise ValueError("this analysis does not hold the graph's shapes; get it from graphneurons.analyze")
     walk = couple(analysis.resolution)
-    closed = close(walk.ledger)
-    axes = _Axes(walk, closed, analysis)
-    found: list[_Found] = []
+    whole = atoms(walk.ledger)
+    closed = close(whole.ties)
+    uses = _uses(analysis)
+    axes = Standing(walk, whole, closed, uses)
+    found: list[Family] = []
     every = np.arange(closed.label.size, dtype=np.int64)
     roots = every[closed.label == every]
     plain = roots[~closed.gridded[roots]]
-    found.extend(_families(axes, plain, np.arange(plain.size), closed.codes[plain], ""))
+    found.extend(families(axes, plain, np.arange(plain.size), closed.codes[plain], ""))
     covered = np.zeros(closed.label.size, dtype=bool)
-    for way in ways(walk.ledger, closed):
-        for family in _families(axes, way.nodes, way.cut, way.codes, way.op):
+    for way in ways(whole.ties, closed):
+        for family in families(axes, way.nodes, way.cut, way.codes, way.op):
             if family.code == CUTTABLE and family.size > 1:
                 covered[family.nodes] = True
                 found.append(family)
     left = roots[closed.gridded[roots] & ~covered[roots]]
     codes = np.where(closed.codes[left] == CUTTABLE, 0, closed.codes[left])
-    found.extend(_families(axes, left, np.arange(left.size), codes, ""))
-    return _named(axes, walk, _without_twins(found))
+    found.extend(families(axes, left, np.arange(left.size), codes, ""))
+    return _named(axes, _Told(walk, uses), _without_twins(found))
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A family of cuts that are alike: ``rows``: number of the bundle of axes -> coordinates, one row per index."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """What members say, told once for every axis of a stored tensor. ``uses``: see `_uses`."""
 
-    rows: Mapping[int, Integers]
-    size: int
-    code: int
-    op: str
-    nodes: Integers
+    walk: Coupling
+    uses: Mapping[str, list[tuple[str, str | None, WeightUse, str]]]
+    known: dict[tuple[str, int], tuple[str, tuple[MemberUse, ...], bool]] = field(default_factory=dict)
 
-
-class _Axes:
-    """All axes of stored tensors along which slots lie, and where every class stands on them.
-
-    ``bundles``: (root, axis) of axes along which the same classes stand in the same order, which are told together.
-    """
-
-    def __init__(self, walk: Coupling, closed: Closed, analysis: Analysis) -> None:
-        self.closed = closed
-        self.uses = _uses(analysis)
-        self.bundles: list[list[tuple[str, int]]] = []
-        known: dict[object, int] = {}
-        classes, numbers, places = [], [], []
-        for root in walk.resolution.graph.weights:
-            for axis, slots in enumerate(walk.states.get(root, ())):
-                if slots is None or isinstance(slots, int):
-                    continue
-                number = known.get(id(slots))
-                if number is None:
-                    told = np.where(slots >= 0, closed.label[np.maximum(slots, 0)], -1)
-                    number = known.setdefault(blake2b(told.tobytes(), digest_size=16).digest(), len(self.bundles))
-                    known[id(slots)] = number
-                if number == len(self.bundles):
-                    here = np.flatnonzero(slots >= 0)
-                    classes.append(told[here])
-                    numbers.append(np.full(here.size, number, dtype=np.int64))
-                    places.append(here)
-                    self.bundles.append([])
-                self.bundles[number].append((root, axis))
-        empty = np.zeros(0, dtype=np.int64)
-        joined = np.concatenate(classes) if classes else empty
-        order = np.argsort(joined, kind="stable")
-        self.classes = joined[order]
-        self.numbers = (np.concatenate(numbers) if numbers else empty)[order]
-        self.places = (np.concatenate(places) if places else empty)[order]
-        self.told = np.array([any(root in self.uses for root, _ in bundle) for bundle in self.bundles], dtype=bool)
-
-    def rows(self, nodes: Integers) -> tuple[Integers, Integers]:
-        """(position in ``nodes``, position in the sorted places) of everything the classes ``nodes`` stand at."""
-        first = np.searchsorted(self.classes, nodes)
-        counts = np.searchsorted(self.classes, nodes, side="right") - first
-        owners = np.repeat(np.arange(nodes.size), counts)
-        starts = np.repeat(first - np.concatenate([[0], np.cumsum(counts)[:-1]]), counts) if nodes.size else owners
-        return owners, np.arange(int(counts.sum())) + starts
+    def of(self, root: str, axis: int) -> tuple[str, tuple[MemberUse, ...], bool]:
+        """The name of the weight, where the axis is used, and whether neurons lie along it."""
+        found = self.known.get((root, axis))
+        if found is None:
+            members = [MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in self.uses.get(root, ())]
+            uses = tuple(dict.fromkeys(members))
+            are_neurons = any(use.role in ("neuron", "shared", "lookup") for use in uses)
+            name = self.walk.resolution.graph.weights[root].name
+            found = self.known[root, axis] = name, uses, are_neurons
+        return found
 
 
 def _uses(analysis: Analysis) -> Mapping[str, list[tuple[str, str | None, WeightUse, str]]]:
@@ -128,95 +94,26 @@ def _uses(analysis: Analysis) -> Mapping[str, list[tuple[str, str | None, Weight
     return found
 
 
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A hash of every number (splitmix64, Steele et al. 2014)."""
-    with np.errstate(over="ignore"):
-        z = values + np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
-
-
-def _families(axes: _Axes, nodes: Integers, cut: Integers, codes: Integers, op: str) -> Iterator[_Found]:
-    """Cuts that stand on the same axes, equally often, and are read by the same ops, together."""
-    owners, at = axes.rows(nodes)
-    if not at.size:
-        return
-    which, number, place = cut[owners], axes.numbers[at], axes.places[at]
-    if (which[1:] < which[:-1]).any() or codes.size < nodes.size:
-        order = np.lexsort((place, number, which))
-        which, number, place = which[order], number[order], place[order]
-    heads = _heads(which, number)
-    counts = np.diff(np.append(heads, which.size))
-    trait = np.zeros(codes.size, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        np.add.at(trait, cut, _mixed(axes.closed.traits[nodes]))
-        stands = number[heads].astype(np.uint64) * np.uint64(1 << 32) + counts.astype(np.uint64)
-        np.add.at(trait, which[heads], _mixed(stands))
-    used = np.zeros(codes.size, dtype=bool)
-    used[which[axes.told[number]]] = True
-    present = np.flatnonzero(used)
-    if not present.size:
-        return
-    starts = np.searchsorted(which, present)
-    lengths = np.searchsorted(which, present, side="right") - starts
-    families = np.lexsort((codes[present], trait[present]))
-    borders = np.append(_heads(trait[present[families]], codes[present[families]]), families.size)
-    family = np.full(codes.size, -1, dtype=np.int64)
-    family[present[families]] = np.repeat(np.arange(borders.size - 1), np.diff(borders))
-    by_family = np.argsort(family[cut], kind="stable")
-    ends = np.searchsorted(family[cut][by_family], np.arange(borders.size))
-    for kind in np.argsort(families[borders[:-1]], kind="stable").tolist():
-        cuts = families[borders[kind] : borders[kind + 1]]
-        # All cuts of a family stand on the same axes equally often, so their places make a table with a row per cut.
-        length = int(lengths[cuts[0]])
-        table = place[starts[cuts][:, None] + np.arange(length)]
-        numbers = number[starts[cuts[0]] : starts[cuts[0]] + length]
-        columns = np.flatnonzero(np.diff(numbers, prepend=-1))
-        rows = {
-            int(numbers[start]): table[:, start:stop]
-            for start, stop in zip(columns.tolist(), [*columns[1:].tolist(), length], strict=True)
-        }
-        members = nodes[by_family[ends[kind] : ends[kind + 1]]]
-        yield _Found(_ordered(rows), int(cuts.size), int(codes[present[cuts[0]]]), op, members)
-
-
-def _heads(which: npt.NDArray[Any], number: Integers) -> Integers:
-    """Where a new pair starts."""
-    new = np.ones(which.size, dtype=bool)
-    new[1:] = (which[1:] != which[:-1]) | (number[1:] != number[:-1])
-    return np.flatnonzero(new)
-
-
-def _ordered(rows: Mapping[int, Integers]) -> Mapping[int, Integers]:
-    """Indices in the order of the first axis they stand on."""
-    first = next(iter(rows.values()))
-    order = np.lexsort(first.T[::-1])
-    return {axis: places[order] for axis, places in rows.items()}
-
-
-def _without_twins(found: Iterable[_Found]) -> list[_Found]:
+def _without_twins(found: Iterable[Family]) -> list[Family]:
     """Different starts may find the same way to cut."""
     seen: set[object] = set()
     kept = []
     for item in found:
-        key = (item.size, item.code, tuple((axis, places.tobytes()) for axis, places in item.rows.items()))
+        rows = tuple((axis, places.tobytes()) for axis, places in item.rows.items())
+        key = (item.widths.tobytes(), item.code, rows)
         if key not in seen:
             seen.add(key)
             kept.append(item)
     return kept
 
 
-def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group, ...]:
-    order = sorted(range(len(found)), key=lambda at: _place_in_graph(axes, found[at]))
+def _named(axes: Standing, told: _Told, found: Sequence[Family]) -> tuple[Group, ...]:
+    order = sorted(range(len(found)), key=lambda at: _place_in_graph(found[at]))
     names: set[str] = set()
-    groups: list[tuple[Group, _Found]] = []
+    groups: list[tuple[Group, Family]] = []
     for item in (found[at] for at in order):
-        members = tuple(
-            member for number, places in item.rows.items() for member in _members(axes, walk, number, places)
-        )
-        members = tuple(sorted(members, key=lambda member: not _neurons(member)))
-        granularity = _granularity(axes, item)
+        members = _members(axes, told, item)
+        granularity = _granularity(axes, told, item)
         name = base = _base(members) + ("" if granularity == "neuron" else f"/{granularity.replace(' ', '-')}")
         repeat = 1
         while name in names:
@@ -225,35 +122,28 @@ def _named(axes: _Axes, walk: Coupling, found: Sequence[_Found]) -> tuple[Group,
         names.add(name)
         fixed = None
         if item.code != CUTTABLE:
-            fixed = walk.ledger.reasons[-1 - item.code] if item.code < 0 else _HOLES
+            fixed = told.walk.ledger.reasons[-1 - item.code] if item.code < 0 else _HOLES
         groups.append((Group(name, item.size, members, granularity, (), fixed), item))
     sliced: dict[int, list[int]] = {}
     for at, (group, item) in enumerate(groups):
         for number in item.rows if group.granularity != "neuron" else ():
             sliced.setdefault(number, []).append(at)
     return tuple(
-        replace(group, alternatives=tuple(_alternatives(groups, sliced, at))) for at, (group, _) in enumerate(groups)
+        group if group.granularity == "neuron" else replace(group, alternatives=tuple(_others(groups, sliced, at)))
+        for at, (group, _) in enumerate(groups)
     )
 
 
-def _place_in_graph(axes: _Axes, item: _Found) -> tuple[int, int]:
+def _place_in_graph(item: Family) -> tuple[int, int]:
     return min(item.rows), int(next(iter(item.rows.values())).reshape(-1)[0])
 
 
-def _alternatives(
-    groups: Sequence[tuple[Group, _Found]], sliced: Mapping[int, Sequence[int]], at: int
-) -> Iterator[str]:
+def _others(groups: Sequence[tuple[Group, Family]], sliced: Mapping[int, Sequence[int]], at: int) -> Iterator[str]:
     """The ids of other groups that cut the same slots. ``sliced``: bundle of axes -> groups that cut it in slices."""
-    group, item = groups[at]
-    if group.granularity == "neuron":
-        return
+    _, item = groups[at]
     for other in sorted({other for number in item.rows for other in sliced[number]} - {at}):
         if np.isin(groups[other][1].nodes, item.nodes).any():
             yield groups[other][0].id
-
-
-def _neurons(member: Member) -> bool:
-    return any(use.role in ("neuron", "shared", "lookup") for use in member.uses)
 
 
 def _base(members: Sequence[Member]) -> str:
@@ -266,7 +156,7 @@ def _base(members: Sequence[Member]) -> str:
     return members[0].weight
 
 
-def _granularity(axes: _Axes, item: _Found) -> Granularity:
+def _granularity(axes: Standing, told: _Told, item: Family) -> Granularity:
     if not item.op:
         return "neuron"
     rows = max(item.rows.values(), key=lambda places: places.shape[1])
@@ -277,7 +167,7 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
         part
         for number in item.rows
         for root, _ in axes.bundles[number]
-        for _, role, _, _ in axes.uses.get(root, ())
+        for _, role, _, _ in told.uses.get(root, ())
         for part in (role or "").split("+")
     }
     if parts & _ATTENTION:
@@ -285,19 +175,33 @@ def _granularity(axes: _Axes, item: _Found) -> Granularity:
     return "block" if together else "across blocks"
 
 
-def _members(axes: _Axes, walk: Coupling, number: int, places: Integers) -> Iterator[Member]:
-    runs = _runs(places)
-    listed = None if runs is not None else tuple(tuple(row) for row in places.tolist())
-    for root, axis in axes.bundles[number]:
-        found = axes.uses.get(root, ())
-        uses = tuple(dict.fromkeys(MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in found))
-        yield Member(walk.resolution.graph.weights[root].name, root, axis, uses, runs or (), listed)
+def _members(axes: Standing, told: _Told, item: Family) -> tuple[Member, ...]:
+    """The axes that a family of cuts stands on; those that neurons lie along come first."""
+    neurons: list[Member] = []
+    others: list[Member] = []
+    for number, starts in item.rows.items():
+        runs = _straight(starts, item.widths) or _runs(item.places(number))
+        listed = None if runs is not None else tuple(tuple(row) for row in item.places(number).tolist())
+        for root, axis in axes.bundles[number]:
+            name, uses, are_neurons = told.of(root, axis)
+            member = Member(name, root, axis, uses, runs or (), listed)
+            (neurons if are_neurons else others).append(member)
+    return (*neurons, *others)
 
 
 def _role(use: WeightUse, axis: int, kind: str) -> PartPlayed:
     if kind == "modulator":
         return "modulator"
     return use.axes[axis].role
+
+
+def _straight(starts: Integers, widths: Integers) -> tuple[Run, ...] | None:
+    """Runs of cuts, ``widths`` long, as runs of coordinates if each goes on where the one before ends, else None."""
+    size = int(widths.sum())
+    if size < 2 or (len(starts) > 1 and (starts[1:] - starts[:-1] != widths[:-1, None]).any()):
+        return None
+    found = _columns(0, size, starts[0].tolist(), [1] * starts.shape[1])
+    return tuple(found) if len(found) <= _MOST_RUNS else None
 
 
 def _runs(places: Integers) -> tuple[Run, ...] | None:
@@ -312,30 +216,26 @@ def _runs(places: Integers) -> tuple[Run, ...] | None:
         return None
     found: list[Run] = []
     for start, stop in pairwise(breaks):
-        block = places[start:stop]
-        step = block[1] - block[0] if len(block) > 1 else np.zeros(block.shape[1], dtype=np.int64)
-        strides = np.diff(block[0])
-        cuts = [0]
-        column = 0
-        while column < block.shape[1]:
-            end = column + 1
-            while end < block.shape[1] and step[end] == step[column] and strides[end - 1] == strides[column]:
-                end += 1
-            found.append(
-                Run(
-                    start,
-                    stop,
-                    int(block[0, column]),
-                    int(step[column]),
-                    end - column,
-                    int(strides[column]) if end - column > 1 else 0,
-                )
-            )
-            if len(found) > _MOST_RUNS:
-                return None
-            column = end
-            cuts.append(end)
+        first = places[start].tolist()
+        step = (places[start + 1] - places[start]).tolist() if stop - start > 1 else [0] * len(first)
+        found.extend(_columns(start, stop, first, step))
+        if len(found) > _MOST_RUNS:
+            return None
     return tuple(found)
+
+
+def _columns(start: int, stop: int, first: Sequence[int], step: Sequence[int]) -> list[Run]:
+    """Runs of indices that step alike, from the coordinates ``first`` of the first of them."""
+    found: list[Run] = []
+    column = 0
+    while column < len(first):
+        end = column + 1
+        stride = first[end] - first[column] if end < len(first) else 0
+        while end < len(first) and step[end] == step[column] and first[end] - first[end - 1] == stride:
+            end += 1
+        found.append(Run(start, stop, first[column], step[column], end - column, stride if end - column > 1 else 0))
+        column = end
+    return found
 
 
 __all__ = ["coupled_groups"]

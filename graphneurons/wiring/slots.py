@@ -7,7 +7,7 @@ end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -41,18 +41,38 @@ class Grid:
     places: tuple[Integers, ...]
 
 
+def together(arrays: Sequence[Integers]) -> Integers:
+    """``arrays``, one after the other."""
+    return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ties:
+    """What ties ``count`` slots (or atoms of them).
+
+    ``pairs``: arrays tied index by index; ``fixed``: arrays that cannot be cut, with the reason's number; ``seen``:
+    arrays with a number that tells those read by different ops apart; ``grids``: axes that are products.
+    """
+
+    count: int
+    pairs: Sequence[tuple[Integers, Integers]]
+    fixed: Sequence[tuple[Integers, int]]
+    seen: Sequence[tuple[Integers, int]]
+    grids: Sequence[Grid]
+
+
 @dataclass
 class Ledger:
-    """All slots of a model and everything that ties them.
+    """All slots of a model and everything that ties them: see `Ties`.
 
-    ``pairs``: arrays tied index by index; ``fixed``: arrays that cannot be cut, with the reason's number; ``grids``:
-    axes that are products; ``seen``: arrays with a number that tells those read by different ops apart.
+    ``wholes``: identity of an array of new slots -> the first of them.
     """
 
     reasons: list[str] = field(default_factory=lambda: ["an axis of size one"])
     pairs: list[tuple[Integers, Integers]] = field(default_factory=list)
     fixed: list[tuple[Integers, int]] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
+    wholes: dict[int, int] = field(default_factory=dict)
     count: int = 0
     _codes: dict[str, int] = field(default_factory=dict)
     _entries: dict[tuple[int, int], Integers] = field(default_factory=dict)
@@ -86,6 +106,7 @@ class Ledger:
         if size > LARGEST or self.count + size > MOST_SLOTS:
             raise TooLargeError(f"an axis of {size} indices is more than is followed")
         made = np.arange(self.count, self.count + size, dtype=np.int64)
+        self.wholes[id(made)] = self.count
         self.count += size
         return self.keep(made)
 
@@ -130,6 +151,15 @@ class Ledger:
         if not isinstance(slots, int):
             self._seen[id(slots)] = (self._seen.get(id(slots), 0) + hash((what, 0x9E3779B9))) & 0x7FFFFFFFFFFFFFFF
             self.keep(slots)
+
+    @property
+    def arrays(self) -> Mapping[int, Integers]:
+        """All arrays of slots that are no new axis, by identity."""
+        return {key: slots for key, slots in self._known.items() if key not in self.wholes}
+
+    @property
+    def ties(self) -> Ties:
+        return Ties(self.count, self.pairs, self.fixed, self.seen, self.grids)
 
     @property
     def seen(self) -> Sequence[tuple[Integers, int]]:

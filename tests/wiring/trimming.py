@@ -74,7 +74,7 @@ def trimming(analysis: Analysis, group: Group, index: int) -> Trimming:
     """What is gone where once index ``index`` of ``group`` is cut: its own coordinates and all that follows."""
     assert analysis.resolution is not None
     walk = couple(analysis.resolution)
-    closed = close(walk.ledger)
+    closed = close(walk.ledger.ties)
     gone = np.zeros(closed.label.size + 1, dtype=bool)
     for root, axis, coordinates in group.cut(index):
         slots = walk.states[root][axis]
