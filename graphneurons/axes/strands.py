@@ -18,8 +18,9 @@ from graphneurons.axes.carrying import MIXED, carry
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane
-from graphneurons.axes.resolving import Layout, Resolution, Unknown, payload
+from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.rules.site import NoRule, Shape, Site
+from graphneurons.axes.steps import Layout, Unknown, payload
 from graphneurons.graph import Filled, Op, WeightRef
 
 MOST_STRANDS = 64

@@ -21,8 +21,9 @@ from graphneurons.axes.labelling import (
 )
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
-from graphneurons.axes.resolving import Doing, Featureless, Layout, Resolution, Unknown, payload
+from graphneurons.axes.resolving import Doing, Resolution
 from graphneurons.axes.rules.site import NoRule
+from graphneurons.axes.steps import Featureless, Layout, Unknown, payload
 from graphneurons.axes.strands import Constant, Lost, Strand, constant_of
 from graphneurons.graph import Op, WeightRef
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from graphneurons.analysis import Analysis
-from graphneurons.axes.resolving import Unknown
 from graphneurons.axes.rules.site import Shape
+from graphneurons.axes.steps import Unknown
 from graphneurons.checks.declared import is_dynamic, with_other_sizes
 from graphneurons.graph import ModelGraph, Op
 

@@ -11,8 +11,8 @@ from graphneurons.activations import kind_of
 from graphneurons.analysis import Analysis
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.planes import Plane, TooLargeError
-from graphneurons.axes.resolving import Layout, Unknown, payload
 from graphneurons.axes.rules.site import NoRule, Shape
+from graphneurons.axes.steps import Layout, Unknown, payload
 from graphneurons.checks.bending import bend_of, fused_bend, numbers_of
 from graphneurons.checks.contracting import INTEGER_SUMMING, SUMMING, Sums
 from graphneurons.checks.declared import is_dynamic, with_other_sizes

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.notation import Rule
-from graphneurons.axes.resolving import Layout
+from graphneurons.axes.steps import Layout
 from graphneurons.graph import Op
 from graphneurons.health import Health
 from graphneurons.wiring.records import CONSTANT, Source

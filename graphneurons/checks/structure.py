@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from graphneurons.analysis import Analysis, Layer
-from graphneurons.axes.resolving import Unknown
+from graphneurons.axes.steps import Unknown
 from graphneurons.checks.base import Check, Found, Limits, Subject, check
 from graphneurons.checks.copies import copied_weights
 from graphneurons.checks.coupled import unequal

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 from graphneurons.activations import activated
 from graphneurons.analysis import Analysis, Layer
-from graphneurons.axes.resolving import Layout, Resolution
+from graphneurons.axes.resolving import Resolution
+from graphneurons.axes.steps import Layout
 from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph, Op
 from graphneurons.probing.placing import neurons_at

@@ -8,7 +8,7 @@ from functools import lru_cache
 from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import Step
+from graphneurons.axes.steps import Step
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Source, Wiring
 

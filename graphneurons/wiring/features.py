@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -13,8 +13,9 @@ from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import Layout, Resolution, payload
+from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.rules.site import NoRule
+from graphneurons.axes.steps import Layout, Step, payload, told_by_shapes
 from graphneurons.graph import Op
 from graphneurons.wiring.arriving import arriving, brought, given_constant
 
@@ -44,36 +45,44 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
                 ((name, axis), planes.along(shape, axis)) for axis, size in enumerate(shape) if size <= planes.LARGEST
             )
     found: dict[str, list[tuple[int, ...]]] = {}
-    noted: set[object] = set()
-    shapes = resolution.shapes
+    # What rides in alike on ops that do the same arrives alike, and leaves them alike where shapes tell how.
+    before: dict[Hashable, Sequence[Riding | None]] = {}
     for op, doing in resolution.running:
-        if riding.keys().isdisjoint(op.inputs):
+        inputs = op.inputs
+        coming = [riding.get(inputs[index]) for index in doing.fed]
+        if not any(coming):
             continue
-        items = [riding.get(name) for name in op.inputs]
-        if not any(items):
-            continue
-        step = doing.step
-        if isinstance(step, Rule) and op.output:
-            passed = _unmoved(step, op, items, shapes)
-            if passed is not None:
-                riding[op.output] = passed
-                continue
-        if op.name in labels:
-            # What arrives alike at an op like one before says nothing new.
-            arrival = (step, *labels[op.name].items(), *map(id, items))
-            if arrival not in noted:
-                noted.add(arrival)
-                _note(resolution, op, labels[op.name], items, found)
-            continue
-        riding.update(_moved(resolution, op, items))
-    return Features(
-        {
-            name: min(
-                (axes for axes in options if axes), key=lambda axes: prod(shapes[name][a] for a in axes), default=()
-            )
-            for name, options in found.items()
-        }
-    )
+        own = labels.get(op.name)
+        alike = (doing, id(own), *map(id, coming))
+        made = before.get(alike)
+        if made is None:
+            items = [riding.get(name) for name in inputs]
+            if own is None:
+                made = _leaving(resolution, op, doing.step, items)
+            else:
+                made = ()
+                _note(resolution, op, own, items, found)
+            if own is not None or told_by_shapes(op, doing.step):
+                before[alike] = made
+        for name, leaving in zip(op.outputs, made, strict=False):
+            if leaving is not None:
+                riding[name] = leaving
+    return Features({name: _fewest(options, resolution.shapes[name]) for name, options in found.items()})
+
+
+def _fewest(options: Sequence[tuple[int, ...]], shape: Shape) -> tuple[int, ...]:
+    """Of several sets of axes, the one that spans the fewest indices."""
+    return min((axes for axes in options if axes), key=lambda axes: prod(shape[axis] for axis in axes), default=())
+
+
+def _leaving(resolution: Resolution, op: Op, step: Step, coming: Sequence[Riding | None]) -> Sequence[Riding | None]:
+    """What rides in on the operands, as it leaves in every output."""
+    if isinstance(step, Rule) and op.output:
+        passed = _unmoved(step, op, coming, resolution.shapes)
+        if passed is not None:
+            return [passed if name == op.output else None for name in op.outputs]
+    left = dict(_moved(resolution, op, coming))
+    return [left.get(name) for name in op.outputs]
 
 
 def _unmoved(step: Rule, op: Op, coming: Sequence[Riding | None], shapes: Mapping[str, Shape]) -> Riding | None:

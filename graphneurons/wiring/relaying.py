@@ -10,7 +10,7 @@ import numpy as np
 from graphneurons.axes import planes
 from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.planes import NOBODY, Plane, distinct
-from graphneurons.axes.resolving import payload
+from graphneurons.axes.steps import payload
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from graphneurons.axes import planes
 from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import Resolution, Step
+from graphneurons.axes.resolving import Doing, Resolution
+from graphneurons.axes.steps import Step
 from graphneurons.graph import Op
 from graphneurons.wiring.aligning import aligned_plane
 from graphneurons.wiring.features import Features
@@ -26,6 +27,29 @@ class Reader(NamedTuple):
 
     labels: Mapping[int, OperandLabel]
     sender: Sender
+
+
+class View(NamedTuple):
+    """Numbers in a row as a plane of ``shape`` that stores them in the shape ``stored``."""
+
+    shape: Shape
+    stored: Shape
+
+
+class Passage(NamedTuple):
+    """What becomes of the one activation an op reads: how what leaves (``out``; None: what came, as it is) is a view of
+    what came, or, where the op ``sends``, of its own neurons; the weight operands at which it ``arrives`` as it is;
+    whether it is ``noted`` as a guest; and how modulators are aligned with what leaves: (operand, view)."""
+
+    out: View | None
+    arrives: tuple[int, ...]
+    sends: bool
+    noted: bool
+    aligns: tuple[tuple[int, View], ...]
+
+
+Alike = tuple[Doing, Shape, int, Sequence[int]]
+"""What decides a passage: what the op does, how the ids are stored, labels of its weights, and its modulators."""
 
 
 @dataclass
@@ -45,6 +69,7 @@ class Ride:
     arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
     guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
     riders: dict[str, Rider] = field(default_factory=dict)
+    passages: dict[Alike, Passage | None] = field(default_factory=dict)
     _uniform: dict[tuple[Shape, int], Plane] = field(default_factory=dict)
     _lined_up: dict[tuple[int, int, Shape, Shape, Shape], Shape] = field(default_factory=dict)
 

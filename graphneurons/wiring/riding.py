@@ -14,11 +14,13 @@ from graphneurons.axes.carrying import carry
 from graphneurons.axes.layouts import LAYOUTS, RESHAPING, transposed
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, Shape
-from graphneurons.axes.resolving import CHOOSING, Doing, Featureless, Layout, Step, Unknown, payload
+from graphneurons.axes.resolving import Doing
 from graphneurons.axes.rules.site import NoRule
+from graphneurons.axes.steps import CHOOSING, Featureless, Layout, Step, Unknown, payload
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, brought, given_constant
 from graphneurons.wiring.meeting import Guest, guest, meet
+from graphneurons.wiring.passing import follow, passage_of, passenger
 from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
 from graphneurons.wiring.registry import are_apart
@@ -47,10 +49,22 @@ def walk(ride: Ride, kept: frozenset[str]) -> None:
     readers = graph.consumers
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
-    riders = ride.riders
+    riders, passages = ride.riders, ride.passages
     for op, doing in ride.resolution.running:
+        rider = passenger(ride, op, doing)
+        if rider is None:
+            _ride(ride, op, doing)
+        else:
+            reading, modulated = ride.readers.get(op.name, ()), ride.modulated.get(op.name, ())
+            alike = (doing, rider.data.shape, id(reading[0].labels) if reading else 0, modulated)
+            passage = passages.get(alike)
+            if passage is not None:
+                follow(ride, op, doing, passage, rider, reading)
+            else:
+                _ride(ride, op, doing)
+                if alike not in passages:
+                    passages[alike] = passage_of(ride, op, doing, rider, reading, modulated)
         inputs = op.inputs
-        _ride(ride, op, doing)
         for index in doing.fed:
             name = inputs[index]
             if name and readers[name][-1] is op and name not in kept:

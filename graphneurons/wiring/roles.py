@@ -15,7 +15,8 @@ import numpy as np
 from graphneurons.axes.binding import Binding
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane, distinct
-from graphneurons.axes.resolving import Layout, Resolution
+from graphneurons.axes.resolving import Resolution
+from graphneurons.axes.steps import Layout
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers, Wiring
 from graphneurons.wiring.rides import Ride

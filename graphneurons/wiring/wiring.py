@@ -53,7 +53,7 @@ def wire(
         if reader is not None:
             readers.setdefault(named.op.name, []).append(reader)
     labels: dict[str, Mapping[int, OperandLabel]] = {
-        name: {index: label for reader in found for index, label in reader.labels.items()}
+        name: found[0].labels if len(found) == 1 else {i: label for each in found for i, label in each.labels.items()}
         for name, found in readers.items()
     }
     features = find_features(resolution, labels)
@@ -76,23 +76,27 @@ def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str)
     if not isinstance(step, Binding) or (kind == "lookup" and step.rule.kind != "lookup"):
         # A table picked by constant positions is a constant where it is added.
         return None
-    labels = {use.operand: use.label for use in named.uses if use.label is not None}
     stage = named.uses[0].stage
-    factors, neurons, copies = _sending(step, stage, tuple(labels.values()))
-    source = registry.source("layer" if kind == "layer" else "lookup", named.id, neurons * copies)
-    return Reader(labels if kind == "layer" else {}, Sender(source, factors, stage, copies))
+    labels, factors, size, copies = _reading(step, kind, stage, *[(use.operand, use.label) for use in named.uses])
+    source = registry.source("layer" if kind == "layer" else "lookup", named.id, size)
+    return Reader(labels, Sender(source, factors, stage, copies))
 
 
 @lru_cache(maxsize=8192)
-def _sending(step: Binding, stage: int, labels: tuple[OperandLabel, ...]) -> tuple[tuple[str, ...], int, int]:
-    """Of an op whose weights are labelled so: the factors that number what it sends, how many neurons those are, and
-    of how many sets of them it picks one."""
-    made = frozenset(name for label in labels for name, role in label.roles.items() if role in ("neuron", "shared"))
-    factors = sending_factors(step, stage, made)
-    copies = max((label.sizes.get(EXPERT, 1) for label in labels), default=1)
+def _reading(
+    step: Binding, kind: str, stage: int, *told: tuple[int, OperandLabel | None]
+) -> tuple[Mapping[int, OperandLabel], tuple[str, ...], int, int]:
+    """Of an op whose weight operands are labelled so: the labels, the factors that number what it sends, how many
+    neurons those are in all, and of how many sets of them it picks one."""
+    labels = {operand: label for operand, label in told if label is not None}
+    made = [name for label in labels.values() for name, role in label.roles.items() if role in ("neuron", "shared")]
+    factors = sending_factors(step, stage, frozenset(made))
+    copies = max((label.sizes.get(EXPERT, 1) for label in labels.values()), default=1)
     if step.rule.kind == "attention":
-        return factors, max(label.neurons for label in labels), copies
-    return factors, prod(step.sizes[name] for name in factors), copies
+        neurons = max(label.neurons for label in labels.values())
+    else:
+        neurons = prod(step.sizes[name] for name in factors)
+    return labels if kind == "layer" else {}, factors, neurons * copies, copies
 
 
 def _carries(resolution: Resolution) -> list[tuple[Op, str]]:

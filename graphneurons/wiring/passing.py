@@ -1,0 +1,81 @@
+"""Ids on their way through ops that do the same: what one op did with neurons numbered in a row, the next one repeats.
+
+Where an op reads one activation whose ids all differ, nothing about the ids decides what becomes of them: they are
+looked at from another side. So how the first of many ops saw them (blocks of a deep model) holds of all others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphneurons.axes.planes import Plane
+from graphneurons.axes.resolving import Doing
+from graphneurons.axes.steps import told_by_shapes
+from graphneurons.graph import Op
+from graphneurons.wiring.records import Integers
+from graphneurons.wiring.rides import Passage, Reader, Ride, View
+
+
+def passenger(ride: Ride, op: Op, doing: Doing) -> Plane | None:
+    """What rides in on ``op``, where that is one activation only, of neurons numbered in a row."""
+    fed = doing.fed
+    rider = ride.riders.get(op.inputs[fed[0]]) if len(fed) == 1 else None
+    if rider is None or isinstance(rider, int) or rider.first is None or rider.first < 0:
+        return None
+    return rider
+
+
+def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, readers: Sequence[Reader]) -> None:
+    """Takes ``rider`` through ``op`` as ``passage`` says."""
+    name, data, first = op.name, rider.data, rider.first
+    if passage.noted:
+        ride.guests[name, doing.fed[0]] = rider
+    if passage.arrives:
+        arrived = data.reshape(-1)
+        for operand in passage.arrives:
+            ride.arrived[name, operand] = arrived
+    if passage.sends:
+        source = readers[0].sender.source
+        first = source.base
+        data = np.arange(first, first + source.size, dtype=np.int64)
+    out = passage.out
+    ride.riders[op.outputs[0]] = rider if out is None else Plane(out.shape, data.reshape(out.stored), first)
+    for operand, (shape, stored) in passage.aligns:
+        ride.aligned[name, operand] = Plane(shape, data.reshape(stored), first)
+
+
+def passage_of(
+    ride: Ride, op: Op, doing: Doing, rider: Plane, readers: Sequence[Reader], modulated: Sequence[int]
+) -> Passage | None:
+    """What just became of ``rider`` in ``op``, if that is all there is to say of it; None where more may decide."""
+    made = ride.riders.get(op.output)
+    if not told_by_shapes(op, doing.step) or len(op.outputs) != 1 or made is None or isinstance(made, int):
+        return None
+    arrives = tuple(operand for reader in readers for operand in reader.labels)
+    numbers, first = rider.data.reshape(-1), rider.first
+    if len(readers) > 1 or not all(_are(ride.arrived.get((op.name, operand)), numbers) for operand in arrives):
+        return None
+    if readers:
+        source = readers[0].sender.source
+        numbers, first = np.arange(source.base, source.base + source.size, dtype=np.int64), source.base
+    out = _view(made, numbers, first)
+    aligned = [_view(ride.aligned.get((op.name, operand)), numbers, first) for operand in modulated]
+    aligns = tuple([(operand, view) for operand, view in zip(modulated, aligned, strict=True) if view is not None])
+    if out is None or len(aligns) < len(modulated):
+        return None
+    noted = (op.name, doing.fed[0]) in ride.guests
+    return Passage(None if made is rider else out, arrives, bool(readers), noted, aligns)
+
+
+def _view(plane: Plane | None, numbers: Integers, first: int | None) -> View | None:
+    """How ``plane`` is stored, if it is ``numbers``, in this order."""
+    if plane is None or plane.first != first or not _are(plane.data.reshape(-1), numbers):
+        return None
+    return View(plane.shape, plane.data.shape)
+
+
+def _are(found: Integers | None, numbers: Integers) -> bool:
+    return found is not None and np.array_equal(found, numbers)
+
