@@ -151,39 +151,43 @@ def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activate
 
 def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], Activated | None]:
     """The activation on ``value``; or the values it is split into before any."""
-    consumers = graph.consumers
+    consumers, outputs = graph.consumers, graph.outputs
     for _ in range(_FARTHEST):
         readers = consumers.get(value, ())
         if len(readers) > 1 or (readers and readers[0].type in _MEASURES):
             readers = tuple([reader for reader in readers if reader.type not in _MEASURES])
-        if not readers or value in graph.outputs:
+        if not readers or value in outputs:
             return (), None
-        if len(readers) > 1 and all(kind_of(reader) == "Slice" for reader in readers):
-            return tuple(reader.output for reader in readers), None
         if len(readers) > 1:
+            if all(kind_of(reader) == "Slice" for reader in readers):
+                return tuple(reader.output for reader in readers), None
             return (), _spelled_out(value, readers, graph, constants)
-        reader, kind = readers[0], kind_of(readers[0])
-        if kind in _SPLITS and len(reader.outputs) > 1:
-            return reader.outputs, None
-        if kind in _NAMED:
+        reader = readers[0]
+        kind = kind_of(reader)
+        if kind in _TRANSPARENT or kind in _ARITHMETIC:
+            if not _passes(reader, kind, value, constants):
+                return (), None
+            value = reader.output
+        elif kind in _NAMED:
             return (), Activated(_NAMED[kind], reader.output)
-        if kind == _CLIP:
-            return (), Activated("Clip", reader.output)
-        if not _passes(reader, value, constants):
-            return (), None
-        value = reader.output
+        elif kind in _SPLITS and len(reader.outputs) > 1:
+            return reader.outputs, None
+        else:
+            return (), Activated("Clip", reader.output) if kind == _CLIP else None
     return (), None
 
 
 _RECURRENT = {"LSTM": "Sigmoid, Tanh", "GRU": "Sigmoid, Tanh", "RNN": "Tanh", "DynamicQuantizeLSTM": "Sigmoid, Tanh"}
 
 
-def _passes(op: Op, value: str, constants: Collection[str]) -> bool:
-    """Whether ``op`` leaves its operand what it is, up to a constant scale, shift or layout."""
-    kind = kind_of(op)
+def _passes(op: Op, kind: str, value: str, constants: Collection[str]) -> bool:
+    """Whether ``op``, a layout or arithmetic, leaves its operand what it is, up to a constant scale or shift."""
     if kind in _TRANSPARENT:
         return op.inputs[0] == value
-    return kind in _ARITHMETIC and all([name in constants for name in op.inputs if name and name != value])  # noqa: C419 - quicker
+    for name in op.inputs:  # noqa: SIM110 - quicker
+        if name != value and name and name not in constants:
+            return False
+    return True
 
 
 def _spelled_out(

@@ -50,15 +50,20 @@ def _analyzed(graph: ModelGraph, shapes: Mapping[str, Shape] | None, dims: Mappi
 
 def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
     """A modulator with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
-    of = _modulated(wiring, ride, item)
-    step = ride.resolution.steps[item.op.name]
-    added = isinstance(step, Rule) and step.kind == "sum" and item.kind == "elementwise"
-    is_bias = added and of is not None and of.kind == "layer"
-    return modulator(item, "bias" if is_bias else item.kind, None if of is None else of.name)
+    of, kind = _modulated(wiring, ride, item), item.kind
+    if kind == "elementwise" and of is not None and of.kind == "layer":
+        step = ride.resolution.steps[item.op.name]
+        kind = "bias" if isinstance(step, Rule) and step.kind == "sum" else kind
+    return modulator(item, kind, None if of is None else of.name)
 
 
 def _modulated(wiring: Wiring, ride: Ride, item: Named) -> Source | None:
-    name, aligned = item.op.name, ride.aligned
-    lined_up = [plane for use in item.uses if (plane := aligned.get((name, use.operand))) is not None]
-    found = [modulated_source(wiring, plane) for plane in lined_up]
-    return found[0] if found and all(source is found[0] for source in found) else None
+    found: Source | None = None
+    for use in item.uses:
+        plane = ride.aligned.get((item.op.name, use.operand))
+        if plane is not None:
+            source = modulated_source(wiring, plane)
+            if source is None or source is not (found or source):
+                return None
+            found = source
+    return found

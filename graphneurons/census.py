@@ -29,11 +29,13 @@ Group = tuple[Op, list[Use]]
 
 def named(resolution: Resolution, found: Iterable[Use], part: str) -> list[Named]:
     """The uses that play ``part``, those of one op and one of its sums together, with the id they go by."""
-    graph, constants = resolution.graph, resolution.constants
-    groups = _grouped(use for use in found if use.part == part)
+    groups = _grouped([use for use in found if use.part == part])
     ids = unique_ids([(op, uses[0].ref.name) for op, uses in groups])
+    if part != "weight":
+        return [Named(name, op, tuple(uses)) for name, (op, uses) in zip(ids, groups, strict=True)]
+    graph, constants = resolution.graph, resolution.constants
     return [
-        Named(name, op, tuple(uses), activation_of(op, graph, constants) if part == "weight" else None)
+        Named(name, op, tuple(uses), activation_of(op, graph, constants))
         for name, (op, uses) in zip(ids, groups, strict=True)
     ]
 
@@ -174,8 +176,7 @@ def _totals(layers: Sequence[Layer], groups: Sequence[Named], found: Sequence[Us
     counted: set[object] = set()
     synapses = 0
     for layer, item in zip(layers, groups, strict=True):
-        for _, together in groupby(item.uses, lambda use: use.operand):
-            here = list(together)
+        for here in _by_operand(item.uses):
             key = tuple([(use.root, use.weight and use.weight.part) for use in here])
             label = here[0].label
             if key not in counted and label is not None:
@@ -190,6 +191,13 @@ def _totals(layers: Sequence[Layer], groups: Sequence[Named], found: Sequence[Us
         labelled_elements=sum(size for root, size in elements.items() if root not in lost),
         weight_elements=sum(elements.values()),
     )
+
+
+def _by_operand(uses: Sequence[Use]) -> Iterable[Sequence[Use]]:
+    """Uses of one op, those of one operand together."""
+    if len(uses) == 1:
+        return (uses,)
+    return [list(together) for _, together in groupby(uses, lambda use: use.operand)]
 
 
 def _elements(found: Iterable[Use]) -> Mapping[str, int]:

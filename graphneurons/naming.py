@@ -15,22 +15,20 @@ def unique_ids(wanted: Sequence[tuple[Op, str]]) -> list[str]:
     then by a number."""
     first = [_readable(op, weight) for op, weight in wanted]
     shared = Counter(first)
-    second = [
-        name if shared[name] == 1 else f"{name}.{_last(op.name)}" if name != op.name else name
-        for name, (op, _) in zip(first, wanted, strict=True)
-    ]
-    taken: Counter[str] = Counter()
-    ids: list[str] = []
-    used: set[str] = set()
-    for name in second:
-        taken[name] += 1
-        candidate = name if taken[name] == 1 else f"{name}#{taken[name]}"
-        while candidate in used:
-            taken[name] += 1
-            candidate = f"{name}#{taken[name]}"
-        used.add(candidate)
-        ids.append(candidate)
-    return ids
+    if len(shared) == len(first):
+        return first
+    taken: dict[str, int] = {}
+    ids: dict[str, None] = {}
+    for name, (op, _) in zip(first, wanted, strict=True):
+        if shared[name] > 1 and name != op.name:
+            name = f"{name}.{_last(op.name)}"
+        number = taken[name] = taken.get(name, 0) + 1
+        candidate = name if number == 1 else f"{name}#{number}"
+        while candidate in ids:
+            number = taken[name] = number + 1
+            candidate = f"{name}#{number}"
+        ids[candidate] = None
+    return list(ids)
 
 
 def _readable(op: Op, weight: str) -> str:

@@ -41,9 +41,15 @@ def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, rea
         first = source.base
         data = np.arange(first, first + source.size, dtype=np.int64)
     out = passage.out
-    ride.riders[op.outputs[0]] = rider if out is None else Plane(out.shape, data.reshape(out.stored), first)
-    for operand, (shape, stored) in passage.aligns:
-        ride.aligned[name, operand] = Plane(shape, data.reshape(stored), first)
+    ride.riders[op.outputs[0]] = rider if out is None else _seen(out, data, first)
+    for operand, view in passage.aligns:
+        ride.aligned[name, operand] = _seen(view, data, first)
+
+
+def _seen(view: View, data: Integers, first: int | None) -> Plane:
+    if view.order is not None:
+        data = data.reshape(-1)[view.order]
+    return Plane(view.shape, data.reshape(view.stored), first)
 
 
 def passage_of(
@@ -54,7 +60,7 @@ def passage_of(
     if not told_by_shapes(op, doing.step) or len(op.outputs) != 1 or made is None or isinstance(made, int):
         return None
     arrives = tuple(operand for reader in readers for operand in reader.labels)
-    numbers, first = rider.data.reshape(-1), rider.first
+    numbers, first = rider.data.reshape(-1), rider.first or 0
     if len(readers) > 1 or not all(_are(ride.arrived.get((op.name, operand)), numbers) for operand in arrives):
         return None
     if readers:
@@ -69,13 +75,17 @@ def passage_of(
     return Passage(None if made is rider else out, arrives, bool(readers), noted, aligns)
 
 
-def _view(plane: Plane | None, numbers: Integers, first: int | None) -> View | None:
-    """How ``plane`` is stored, if it is ``numbers``, in this order."""
-    if plane is None or plane.first != first or not _are(plane.data.reshape(-1), numbers):
+def _view(plane: Plane | None, numbers: Integers, first: int) -> View | None:
+    """How ``plane`` stores ``numbers``, which are all different, from ``first`` on; None if it holds others."""
+    if plane is None or plane.first != first or plane.data.size != numbers.size:
         return None
-    return View(plane.shape, plane.data.shape)
+    stored = plane.data.reshape(-1)
+    if np.array_equal(stored, numbers):
+        return View(plane.shape, plane.data.shape, None)
+    place = np.empty_like(numbers)
+    place[numbers - first] = np.arange(numbers.size)
+    return View(plane.shape, plane.data.shape, place[stored - first])
 
 
 def _are(found: Integers | None, numbers: Integers) -> bool:
     return found is not None and np.array_equal(found, numbers)
-

@@ -30,10 +30,12 @@ class Reader(NamedTuple):
 
 
 class View(NamedTuple):
-    """Numbers in a row as a plane of ``shape`` that stores them in the shape ``stored``."""
+    """Numbers as a plane of ``shape`` that stores them in the shape ``stored``, in another ``order`` (None: as they
+    come)."""
 
     shape: Shape
     stored: Shape
+    order: Integers | None
 
 
 class Passage(NamedTuple):

@@ -149,12 +149,14 @@ def _close(ride: Ride, carries: Sequence[tuple[Op, str]]) -> None:
 def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring:
     synapses: dict[str, tuple[Synapses, ...]] = {}
     for named in layers:
+        name, op = named.id, named.op.name
         told = [use for use in named.uses if use.weight is not None]
-        synapses[named.id] = tuple(
-            Synapses(named.id, position, ride.arrived[named.op.name, use.operand], _groups(ride, named, use))
-            for position, use in enumerate(told)
-            if (named.op.name, use.operand) in ride.arrived
-        )
+        found = [
+            Synapses(name, at, arrived, _groups(ride, named, use))
+            for at, use in enumerate(told)
+            if (arrived := ride.arrived.get((op, use.operand))) is not None
+        ]
+        synapses[name] = tuple(found)
     junctions = {junction.id for junction in registry.junctions}
     sources = tuple(s for s in registry.sources if s.kind != "junction" or s.id in junctions)
     return Wiring(sources, tuple(registry.junctions), synapses, tuple(registry.reasons))
