@@ -17,8 +17,8 @@ from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.notation import Rule
 from graphneurons.axes.resolving import Resolution
-from graphneurons.axes.steps import Featureless, Layout, Unknown
 from graphneurons.axes.rules.site import NoRule, Shape
+from graphneurons.axes.steps import Featureless, Layout, Unknown
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.cuttable import alias, unmovable
 from graphneurons.wiring.relaying import relay

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphneurons.axes import planes
-from graphneurons.axes.layouts import LAYOUTS
 from graphneurons.axes.planes import NOBODY, Plane, distinct
-from graphneurons.axes.steps import payload
 from graphneurons.axes.rules.site import NoRule
+from graphneurons.axes.steps import payload
 from graphneurons.graph import Op
+from graphneurons.wiring.landing import Landed, Result, components
 from graphneurons.wiring.records import Integers
-from graphneurons.wiring.regrouping import Landing, joined, regroup
-from graphneurons.wiring.slots import SINGLE, Slots
+from graphneurons.wiring.regrouping import Moved, joined, regroup
+from graphneurons.wiring.slots import SINGLE, Ledger, Slots
 from graphneurons.wiring.states import Coupling
 
 _COPYING = frozenset({"Expand", "Tile", "expand", "expand_as", "repeat", "broadcast_to", "Stack"})
 """Ops whose new places are copies."""
+
+_JOINING = frozenset({"Concat", "cat", "concat", "concatenate"})
+"""Ops that put what they move one after the other along one axis, and do nothing else."""
 
 _WORTHWHILE = 8
 
@@ -34,135 +36,153 @@ def relay(walk: Coupling, op: Op) -> None:
     names = [op.inputs[index] for index in carried if op.inputs[index]]
     if not names or any(walk.state(name) is None for name in names):
         raise NoRule("the shape of what it moves is not known")
-    if op.type not in _COPYING and walk.ledger.are_dull([found for name in names for found in walk.states[name]]):
-        code = next((found for found in walk.states[names[0]] if isinstance(found, int)), SINGLE)
+    states = [walk.states[name] for name in names]
+    if op.type not in _COPYING and all(map(walk.ledger.are_dull, states)):
+        code = next((found for found in states[0] if isinstance(found, int)), SINGLE)
         for name in op.outputs:
             shape = walk.resolution.shapes.get(name)
             if name and shape is not None:
                 walk.states[name] = [code] * len(shape)
         return
-    for name in names:
-        for axis in range(len(walk.states[name])):
-            walk.slots(name, axis)
-    shapes = [walk.resolution.shapes[name] for name in names]
-    if len({len(shape) for shape in shapes}) > 1:
+    known = [[walk.slots(name, axis) for axis in range(len(state))] for name, state in zip(names, states, strict=True)]
+    if len({len(own) for own in known}) > 1:
         raise NoRule("what it moves has different numbers of axes")
-    owner = _owners(walk, op, carried, len(names)) if len(names) > 1 else None
-    moved: list[list[Landing]] = [[] for _ in op.outputs]
-    for axis in range(len(shapes[0])):
-        slots = tuple(walk.states[name][axis] for name in names)
-        if all(shape[axis] == 1 for shape in shapes):
-            continue
-        known = tuple(SINGLE if found is None else found for found in slots)
-        try:
-            landed = _run(walk, op, carried, axis)
-        except NoRule as error:
-            for found in known:
-                walk.ledger.fix(found, walk.ledger.code(f"{op.qualified} {op.name!r}: {error}"))
-            continue
-        _hold_left_out(walk, op, known, landed)
-        for number, plane in enumerate(landed[: len(moved)]):
-            moved[number].append(Landing(known, plane, max(shape[axis] for shape in shapes)))
-    for number, name in enumerate(op.outputs):
-        if name:
-            _place(walk, op, name, moved[number], owner[number] if owner is not None else None)
-
-
-def _hold_left_out(walk: Coupling, op: Op, slots: Sequence[Slots], landed: Sequence[Plane]) -> None:
-    """Parts of a stored tensor that no result holds are for other sizes of the inputs (rows of a position table)."""
-    if op.output not in walk.resolution.constants or len(slots) > 1 or isinstance(slots[0], int):
+    if op.type in _JOINING and _in_a_row(walk, op, names, known):
         return
-    left = np.ones(slots[0].size, dtype=bool)
+    landing = walk.landings.of(op, carried)
+    for axis, why in landing.lost:
+        for own in known:
+            walk.ledger.fix(own[axis], walk.ledger.code(f"{op.qualified} {op.name!r}: {why}"))
+    if op.output in walk.resolution.constants and len(names) == 1:
+        for axis, planes in landing.landed.items():
+            _hold_left_out(walk, op, known[0][axis], planes)
+    for name, result in zip(op.outputs, landing.results, strict=True):
+        if name:
+            _place(walk, op, name, result, known)
+
+
+def _in_a_row(walk: Coupling, op: Op, names: Sequence[str], known: Sequence[Sequence[Slots]]) -> bool:
+    """What a Concat makes, whose shapes say all: one axis is as long as those of its operands together, the others are
+    what they are in each. False where they do not say so."""
+    shape, shapes = walk.resolution.shapes.get(op.output), [walk.resolution.shapes[name] for name in names]
+    if shape is None or len(names) < 2 or len(shape) != len(shapes[0]) or 0 in shape:
+        return False
+    joint = [axis for axis, size in enumerate(shape) if size != shapes[0][axis]]
+    if len(joint) != 1:
+        return False
+    at = joint[0]
+    sizes = [own[at] for own in shapes]
+    if sum(sizes) != shape[at] or 0 in sizes or any((*own[:at], shape[at], *own[at + 1 :]) != shape for own in shapes):
+        return False
+    made: list[Slots] = []
+    for axis, size in enumerate(shape):
+        slots = [own[axis] for own in known]
+        codes = [found for found in slots if isinstance(found, int)]
+        if axis != at:
+            made.append(SINGLE if size == 1 else _common(walk.ledger, slots))
+        elif max(sizes) == 1:
+            made.append(walk.ledger.code(f"{op.qualified} {op.name!r}: places it makes"))
+        elif len(codes) == len(slots):
+            made.append(walk.ledger.derived(min(codes), f"{op.output} {axis}"))
+        else:
+            each = zip(slots, sizes, strict=True)
+            rows = [np.full(size, found) if isinstance(found, int) else found for found, size in each]
+            made.append(walk.ledger.keep(np.concatenate(rows)))
+    walk.states[op.output] = [*made]
+    return True
+
+
+def _common(ledger: Ledger, slots: Sequence[Slots]) -> Slots:
+    """The slots of an axis that all operands share, or why none of them can be cut."""
+    codes = [found for found in slots if isinstance(found, int)]
+    return min(codes) if len(codes) == len(slots) else joined(ledger, slots)
+
+
+def _hold_left_out(walk: Coupling, op: Op, slots: Slots, landed: Sequence[Plane]) -> None:
+    """Parts of a stored tensor that no result holds are for other sizes of the inputs (rows of a position table)."""
+    if isinstance(slots, int):
+        return
+    left = np.ones(slots.size, dtype=bool)
     for plane in landed:
         left[plane.data[plane.data >= 0]] = False
     if left.any():
-        walk.ledger.fix(slots[0][left], walk.ledger.code(f"{op.qualified} {op.name!r} leaves it out at these sizes"))
+        walk.ledger.fix(slots[left], walk.ledger.code(f"{op.qualified} {op.name!r} leaves it out at these sizes"))
 
 
-def _run(walk: Coupling, op: Op, carried: Sequence[int], axis: int) -> list[Plane]:
-    """Where the positions along ``axis`` of everything the op moves land."""
-    given: list[Plane | None] = [None] * len(op.inputs)
-    for index in carried:
-        if op.inputs[index]:
-            given[index] = planes.along(walk.resolution.shapes[op.inputs[index]], axis)
-    return list(LAYOUTS[op.type](walk.resolution.site(op), given, None))
-
-
-def _owners(walk: Coupling, op: Op, carried: Sequence[int], count: int) -> list[Plane]:
-    """Which of several operands stands at every place of the results."""
-    given: list[Plane | None] = [None] * len(op.inputs)
-    for number, index in enumerate(index for index in carried if op.inputs[index]):
-        given[index] = planes.constant(walk.resolution.shapes[op.inputs[index]], number)
-    return list(LAYOUTS[op.type](walk.resolution.site(op), given, NOBODY))
-
-
-def _place(walk: Coupling, op: Op, name: str, axes: Sequence[Landing], owner: Plane | None) -> None:
-    """The slots of output ``name``."""
+def _place(walk: Coupling, op: Op, name: str, result: Result, known: Sequence[Sequence[Slots]]) -> None:
+    """The slots of output ``name``. ``known``: operand -> those of its axes."""
     shape = walk.resolution.shapes.get(name)
     ledger = walk.ledger
-    if shape is None or any(axis.landed.shape != shape for axis in axes):
-        for axis in axes:
-            for found in axis.slots:
-                ledger.fix(found, ledger.code(f"{op.qualified} {op.name!r}: the shape of what it makes is not known"))
+    if shape is None or not result.fits:
+        for landed in result.landed:
+            for own in known:
+                code = ledger.code(f"{op.qualified} {op.name!r}: the shape of what it makes is not known")
+                ledger.fix(own[landed.axis], code)
         if shape is not None:
             walk.states[name] = [ledger.code(f"made by {op.qualified} {op.name!r}")] * len(shape)
         return
     made: list[Slots | None] = [None if size > 1 else SINGLE for size in shape]
-    split = [at for at, size in enumerate(owner.data.shape) if size > 1] if owner is not None else []
-    if len(split) > 1 or 0 in shape:
-        _give_up(walk, op, axes, made, range(len(shape)), "joins what it moves in more than one direction")
-    joint = (split[0], owner) if split and owner is not None else None
-    rest: list[Landing] = []
-    for group, spread in _components(axes):
-        block = [axes[at] for at in sorted(group)]
-        apart = joint is None or joint[0] not in spread
-        if not (apart and len(block) + len(spread) > 2 and regroup(walk.ledger, op, name, block, spread, made, shape)):
-            rest.extend(block)
-    for axis in (axis for axis in rest if not axis.is_cuttable):
-        _hold(walk, op, axis, axes, made)
+    for axis, out in result.straight:
+        if len(known) == 1:
+            made[out] = known[0][axis]
+        else:
+            made[out] = _common(ledger, [own[axis] for own in known])
+    if result.blocks:
+        _place_blocks(walk, op, name, result, known, made, shape)
+    for out, found in enumerate(made):
+        if found is None:
+            unmade = ledger.code(f"{op.qualified} {op.name!r}: places it makes")
+            made[out] = walk.made(shape[out]) if op.type in _COPYING else unmade
+    walk.states[name] = made
+
+
+def _place_blocks(
+    walk: Coupling,
+    op: Op,
+    name: str,
+    result: Result,
+    known: Sequence[Sequence[Slots]],
+    made: list[Slots | None],
+    shape: tuple[int, ...],
+) -> None:
+    """The slots of the axes of output ``name`` that are no axis of what the op moves as it is."""
+    axes = {landed: Moved(tuple([own[landed.axis] for own in known]), landed) for landed in result.landed}
+    if len(result.split) > 1 or 0 in shape:
+        everything = range(len(shape))
+        _give_up(walk, op, [*axes.values()], made, everything, "joins what it moves in more than one direction")
+    joint = (result.split[0], result.owner) if result.split and result.owner is not None else None
+    rest: list[Moved] = []
+    for block in result.blocks:
+        moved = [axes[landed] for landed in block.axes]
+        if not regroup(walk.ledger, op, name, moved, block, made):
+            rest.extend(moved)
+    for axis in rest:
+        if not axis.is_cuttable:
+            _hold(walk, op, axis, result.landed, made)
     movable = [axis for axis in rest if axis.is_cuttable]
-    for group, spread in _components(movable):
-        _relate(walk, op, [movable[at] for at in group], axes, spread, made, shape, joint)
-    unmade = ledger.code(f"{op.qualified} {op.name!r}: places it makes")
-    walk.states[name] = [
-        found if found is not None else walk.made(size) if op.type in _COPYING else unmade
-        for found, size in zip(made, shape, strict=True)
-    ]
+    for group, spread in components([axis.landed for axis in movable]):
+        _relate(walk, op, [movable[at] for at in group], [*axes.values()], spread, made, shape, joint)
 
 
-def _hold(walk: Coupling, op: Op, axis: Landing, axes: Sequence[Landing], made: list[Slots | None]) -> None:
+def _hold(walk: Coupling, op: Op, axis: Moved, others: Sequence[Landed], made: list[Slots | None]) -> None:
     """Where an axis lands that cannot be cut. What something cuttable lands on too is told by that."""
-    spread = axis.spread()
+    landed = axis.landed
+    spread = landed.spread
     alone = (
         len(spread) == 1
-        and _is_whole(axis)
-        and not any(spread[0] in other.spread() for other in axes if other is not axis)
+        and landed.is_whole
+        and not any(spread[0] in other.spread for other in others if other is not landed)
     )
     for out in spread:
         if made[out] is None:
             made[out] = axis.code if alone else walk.ledger.derived(axis.code, f"{op.output} {out}")
 
 
-def _components(axes: Sequence[Landing]) -> list[tuple[list[int], list[int]]]:
-    """Axes that share axes of the result, with those: (axes, axes of the result)."""
-    found: list[tuple[list[int], list[int]]] = []
-    for at, axis in enumerate(axes):
-        group, spread = [at], set(axis.spread())
-        rest = []
-        for others, reached in found:
-            if spread & set(reached):
-                group, spread = others + group, spread | set(reached)
-            else:
-                rest.append((others, reached))
-        found = [*rest, (group, sorted(spread))]
-    return found
-
-
 def _relate(
     walk: Coupling,
     op: Op,
-    movable: Sequence[Landing],
-    axes: Sequence[Landing],
+    movable: Sequence[Moved],
+    axes: Sequence[Moved],
     spread: Sequence[int],
     made: list[Slots | None],
     shape: tuple[int, ...],
@@ -177,21 +197,23 @@ def _relate(
     elif split is not None and split[0] in spread:
         _give_up(walk, op, movable, made, spread, "joins an axis that it takes apart")
     elif len(spread) == 1:
-        made[spread[0]] = _merged(walk, op, movable, [joined(walk.ledger, axis) for axis in movable], shape[spread[0]])
+        common = [joined(walk.ledger, axis.slots) for axis in movable]
+        made[spread[0]] = _merged(walk, op, movable, common, shape[spread[0]])
     elif len(movable) > 1:
         _give_up(walk, op, movable, made, spread, "regroups several axes at once")
     else:
         # Axes that something fixed lands on too can be cut where it costs little to see how.
-        held = {out for axis in axes if not axis.is_cuttable for out in axis.spread()}
+        held = {out for axis in axes if not axis.is_cuttable for out in axis.landed.spread}
         free = [out for out in spread if out not in held]
-        slots = joined(walk.ledger, movable[0])
-        if not free or movable[0].landed.data.size <= _WORTHWHILE * (slots.size if not isinstance(slots, int) else 1):
+        slots = joined(walk.ledger, movable[0].slots)
+        size = slots.size if not isinstance(slots, int) else 1
+        if not free or movable[0].landed.plane.data.size <= _WORTHWHILE * size:
             free = list(spread)
         _split(walk, op, movable[0], slots, free, made, shape)
 
 
 def _give_up(
-    walk: Coupling, op: Op, axes: Sequence[Landing], made: list[Slots | None], spread: Sequence[int], why: str
+    walk: Coupling, op: Op, axes: Sequence[Moved], made: list[Slots | None], spread: Sequence[int], why: str
 ) -> None:
     code = walk.ledger.code(f"{op.qualified} {op.name!r} {why}")
     for axis in axes:
@@ -201,18 +223,18 @@ def _give_up(
         made[out] = code
 
 
-def _picked(walk: Coupling, op: Op, axis: Landing) -> None:
+def _picked(walk: Coupling, op: Op, axis: Moved) -> None:
     """An axis of which one position is all the result holds: that one must stay."""
-    position = int(axis.landed.data.reshape(-1)[0]) if axis.landed.data.size else NOBODY
+    position = int(axis.landed.plane.data.reshape(-1)[0]) if axis.landed.plane.data.size else NOBODY
     code = walk.ledger.code(f"{op.qualified} {op.name!r} picks it out")
     for found in axis.slots:
         if not isinstance(found, int) and 0 <= position < found.size:
             walk.ledger.fix(found[position : position + 1], code)
 
 
-def _passed(walk: Coupling, op: Op, axis: Landing, out: int, split: tuple[int, Plane] | None) -> Slots:
+def _passed(walk: Coupling, op: Op, axis: Moved, out: int, split: tuple[int, Plane] | None) -> Slots:
     """The slots along ``out``, where one axis lands on it alone."""
-    landed = axis.landed.data.reshape(-1)
+    landed = axis.landed.plane.data.reshape(-1)
     outside = walk.ledger.code(f"{op.qualified} {op.name!r}: padding")
     if split is not None and split[0] == out:
         owners = split[1].data.reshape(-1)
@@ -224,23 +246,18 @@ def _passed(walk: Coupling, op: Op, axis: Landing, out: int, split: tuple[int, P
             here = here[landed[here] >= 0]
             made[here] = found if isinstance(found, int) else found[landed[here]]
         return walk.ledger.keep(made)
-    first = joined(walk.ledger, axis)
+    first = joined(walk.ledger, axis.slots)
     if isinstance(first, int):
-        return first if _is_whole(axis) else walk.ledger.derived(first, f"{op.output} {out}")
-    if _is_whole(axis) and landed.size == first.size:
+        return first if axis.landed.is_whole else walk.ledger.derived(first, f"{op.output} {out}")
+    if axis.landed.is_whole and landed.size == first.size:
         return first
     return walk.ledger.keep(np.where(landed >= 0, first[landed], outside))
 
 
-def _is_whole(axis: Landing) -> bool:
-    landed = axis.landed.data.reshape(-1)
-    return np.array_equal(landed, np.arange(landed.size))
-
-
-def _merged(walk: Coupling, op: Op, movable: Sequence[Landing], slots: Sequence[Slots], size: int) -> Slots:
+def _merged(walk: Coupling, op: Op, movable: Sequence[Moved], slots: Sequence[Slots], size: int) -> Slots:
     """The slots of one axis of the result that several axes land on."""
     pairs = [(axis, found) for axis, found in zip(movable, slots, strict=True) if not isinstance(found, int)]
-    places = [axis.landed.data.reshape(-1) for axis, _ in pairs]
+    places = [axis.landed.plane.data.reshape(-1) for axis, _ in pairs]
     if any((at < 0).any() for at in places):
         _give_up(walk, op, movable, [], (), "pads axes that it joins")
         return walk.ledger.code(f"{op.qualified} {op.name!r} pads axes that it joins")
@@ -275,7 +292,7 @@ def _in_order(places: Sequence[Integers], sizes: Sequence[int], size: int) -> bo
 def _split(
     walk: Coupling,
     op: Op,
-    axis: Landing,
+    axis: Moved,
     slots: Slots,
     free: Sequence[int],
     made: list[Slots | None],
@@ -283,7 +300,7 @@ def _split(
 ) -> None:
     """One axis that lands on several axes of the result."""
     assert not isinstance(slots, int)
-    data = axis.landed.data
+    data = axis.landed.plane.data
     if (data < 0).any():
         _give_up(walk, op, [axis], made, free, "pads an axis that it takes apart")
         return

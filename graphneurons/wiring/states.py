@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from graphneurons.axes import planes
 from graphneurons.axes.resolving import Resolution
+from graphneurons.wiring.landing import Landings
 from graphneurons.wiring.slots import SINGLE, Ledger, Slots
 
 MOST_AXES = 64
@@ -17,11 +18,16 @@ State = list["Slots | None"]
 
 @dataclass
 class Coupling:
-    """What a walk knows: ``ledger`` of slots, and ``states``: value name -> slots of its axes."""
+    """What a walk knows: ``ledger`` of slots, ``states``: value name -> slots of its axes, and where layout ops take
+    axes (``landings``)."""
 
     resolution: Resolution
     ledger: Ledger = field(default_factory=Ledger)
     states: dict[str, State] = field(default_factory=dict)
+    landings: Landings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.landings = Landings(self.resolution)
 
     def state(self, name: str) -> State | None:
         """The slots of value ``name``; None where its shape is not known."""

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graphneurons.wiring.closing import components
+from graphneurons.wiring.factoring import common_factors, shared_out
 from graphneurons.wiring.group_records import Member
 from graphneurons.wiring.groups import _runs
-from graphneurons.wiring.regrouping import _common_factors, _shared_out
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), max_size=60))
@@ -44,9 +44,9 @@ def test_runs_write_every_table_of_coordinates(data: st.DataObject) -> None:
     assert Member("w", "w", 0, (), runs or (), listed).coordinates(size).tolist() == table.tolist()
 
 
-def test_common_factors_of_two_shapes() -> None:
-    assert _common_factors([2, 12], [6, 4]) == [2, 3, 4]
-    assert _common_factors([6, 4], [2, 12]) == [2, 3, 4]
-    assert _common_factors([4, 6], [6, 4]) is None
-    assert _common_factors([4], [3]) is None
-    assert _shared_out([2, 3, 4], [6, 4]) == [[2, 3], [4]]
+def testcommon_factors_of_two_shapes() -> None:
+    assert common_factors([2, 12], [6, 4]) == [2, 3, 4]
+    assert common_factors([6, 4], [2, 12]) == [2, 3, 4]
+    assert common_factors([4, 6], [6, 4]) is None
+    assert common_factors([4], [3]) is None
+    assert shared_out([2, 3, 4], [6, 4]) == [[2, 3], [4]]
