@@ -58,7 +58,7 @@ Alike = tuple[Doing, Shape, int, Sequence[int]]
 class Ride:
     """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``modulated``: op name -> its
     modulator operands. Filled by the walk: ``arrived``: (op name, operand) -> what its synapses read; ``guests``:
-    (op name, operand) -> ids on the operands of ops without weights; ``aligned``: (op name, operand) of a modulator ->
+    (op name, operand) -> ids on the operands of products and attention without weights; ``aligned``: (op name, operand) of a modulator ->
     the neurons its elements modulate."""
 
     resolution: Resolution

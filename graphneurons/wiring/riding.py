@@ -43,6 +43,10 @@ _PLAIN = frozenset(
 )
 
 
+_PLAYED = frozenset({"linear", "attention"})
+"""Kinds of rules in which activations meet whose parts are told by who sends them: query, key and value."""
+
+
 def walk(ride: Ride, kept: frozenset[str]) -> None:
     """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
     graph = ride.resolution.graph
@@ -340,7 +344,8 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
         rider = ride.of(name)
         if isinstance(rider, int) or axes is None:
             return rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)
-        ride.guests[op.name, index] = rider
+        if rule.kind in _PLAYED:
+            ride.guests[op.name, index] = rider
         arrived = carry(rider, axes, result, shape, step.sizes, mixed)
         carried = {factor for axis in axes for factor in axis}
         own = tuple(size if set(axis) & carried else 1 for axis, size in zip(result, shape, strict=True))
