@@ -7,8 +7,7 @@ are read again and compared, synapse by synapse.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +29,7 @@ _PRECISION = 48
 """Bits of agreement beyond which a multiple is no coincidence."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class Found(NamedTuple):
     """``is_limited``: there may be more, which were too many to be compared."""
 
     groups: tuple[Duplicates, ...]
@@ -88,7 +86,8 @@ def _clusters(sums: Sequence[Entries], live: Integers) -> list[Integers]:
     places, ids = np.arange(live.size), np.zeros(live.size, np.int64)
     for key in (*keys, keys[0]):
         values = key[places]
-        order = np.lexsort((values, ids))
+        # As yet all are in one cluster.
+        order = np.lexsort((values, ids)) if ids[-1] else np.argsort(values)
         places, values, ids = places[order], values[order], ids[order]
         fresh = np.concatenate(([True], (np.diff(values) > TOLERANCE) | (np.diff(ids) != 0), [True]))
         shared = ~(fresh[:-1] & fresh[1:])

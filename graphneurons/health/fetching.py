@@ -24,15 +24,12 @@ MOST_VARINTS = 1 << 24
 
 
 class Files:
-    """Files that are open while a scan lasts, and the buffers of its threads. Use as a context manager.
-
-    ``turn`` is held by the one thread that computes."""
+    """Files that are open while a scan lasts, and the buffers of its threads. Use as a context manager."""
 
     def __init__(self) -> None:
         self._open: dict[object, tuple[int, int]] = {}
         self._stack = ExitStack()
         self._lock = Lock()
-        self.turn = Lock()
         self._buffers = local()
 
     def __enter__(self) -> Files:
@@ -216,9 +213,10 @@ class Flat:
         # Elements below one byte are read from the first whole byte on.
         skip = element % _PER_WHOLE_BYTES.get(bits, 1)
         stored = self._stored.bytes((element - skip) * bits // 8, -(-(element + count) * bits // 8))
-        if into is None and self._is_direct and stored.ctypes.data % self.number_type.itemsize == 0:
+        if into is None and self._is_direct:
             direct: Numbers = stored.view(self.number_type)
-            return direct
+            if direct.flags.aligned:
+                return direct
         if into is None:
             into = self._files.buffer("numbers", count * self.number_type.itemsize).view(self.number_type)
         if bits >= 8:

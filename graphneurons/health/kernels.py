@@ -82,7 +82,7 @@ def measure(
     squares = how.buffer("squares", x.nbytes).view(x.dtype).reshape(x.shape)
     np.multiply(x, x, out=squares)
     square = _summed(squares, neurons)
-    if not np.maximum.reduce(square, axis=None, initial=0) < np.inf:
+    if not np.maximum.reduce(square, axis=None) < np.inf:
         if not np.isfinite(x).all():
             return _broken(x, how, weighing)
         if x.dtype.itemsize == 4:
@@ -96,7 +96,7 @@ def measure(
     gone: Array | None = None
     small: Array | None = None
     bits = squares.view(_BITS[x.dtype.itemsize])
-    least = int(np.minimum.reduce(bits, axis=None, initial=np.iinfo(bits.dtype).max))
+    least = int(np.minimum.reduce(bits, axis=None))
     if least < _least_clean(x.dtype.itemsize, how.tiny):
         if not least:
             _compare(np.equal, x, steps, mask)

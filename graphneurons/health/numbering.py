@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from math import prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,7 @@ MOST_NUMBERED = 1 << 24
 """Entries that the numbers of one run may have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digit:
+class Digit(NamedTuple):
     """One factor: which stored axis it is part of, and how far its neighbours lie apart there."""
 
     size: int
@@ -37,8 +35,7 @@ class Digit:
     step: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class Run(NamedTuple):
     """Neighbouring factors as one axis: what each position of it adds to the number of the neuron, of the channel and
     of the synapse (of a neuron: channel, then tap), and to the place along every stored axis."""
 
@@ -52,8 +49,7 @@ class Run:
 Side = Literal["upper", "lower"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Numbering:
+class Numbering(NamedTuple):
     """``upper_neurons``: neurons vary along outer and upper only (else along outer and lower only); ``upper_channels``
     likewise. Channels of different groups are different ones."""
 
@@ -77,8 +73,7 @@ class Numbering:
         return (tile.outer[0] * self.upper.size + tile.upper[0]) * self.lower.size + tile.lower[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Tile:
+class Tile(NamedTuple):
     """A piece that is one run of elements: (start, stop) along outer, upper and lower."""
 
     outer: tuple[int, int]
@@ -87,9 +82,8 @@ class Tile:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        sizes = (stop - start for start, stop in (self.outer, self.upper, self.lower))
-        outer, upper, lower = sizes
-        return outer, upper, lower
+        outer, upper, lower = self
+        return outer[1] - outer[0], upper[1] - upper[0], lower[1] - lower[0]
 
 
 class UnnumberedError(Exception):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,7 +46,9 @@ class Entries:
         for (name, operation), found in zip(_OPERATIONS, sums, strict=True):
             if found is None:
                 continue
-            into = self.of(name)
+            into = self.sums.get(name)
+            if into is None:
+                into = self.of(name)
             if isinstance(at, slice):
                 part = into[at]
                 operation(part, found.reshape(-1), out=part)
@@ -95,8 +96,7 @@ class Index:
         return (self._outer[start:stop, None] + (along - first)).reshape(-1), self._all_unique
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
+class Chunk(NamedTuple):
     """What one run of rows of a weight adds up to."""
 
     neurons: Entries
@@ -119,9 +119,8 @@ class Summing:
         self._channels = Index(numbering.outer.channels, theirs.channels, numbering.channels)
         self._random = tuple(random_factors(run, seed) for run in (numbering.outer, upper, lower))
 
-    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer, turn: AbstractContextManager[object]) -> Chunk:
-        """The sums over rows ``[start, stop)`` (see `numbering.rows`). Tiles are read at any time, and summed in
-        ``turn``."""
+    def chunk(self, start: int, stop: int, read: Read, buffer: Buffer) -> Chunk:
+        """The sums over rows ``[start, stop)`` (see `numbering.rows`)."""
         many = self.numbering.outer.size > 1
         outer = (start, stop) if many else (0, 1)
         upper = (0, self.numbering.upper.size) if many else (start, stop)
@@ -133,11 +132,7 @@ class Summing:
         how = Measuring(*self._sides, self._tiny, buffer)
         with np.errstate(all="ignore"):
             for piece in tiles(self.numbering, TILE, start, stop):
-                values = read(piece)
-                # Two threads that both compute wait for the interpreter's lock more than they gain; one that reads
-                # and decodes while the other computes holds it for moments.
-                with turn:
-                    self._add(piece, *values, neurons, channels, how)
+                self._add(piece, *read(piece), neurons, channels, how)
         return Chunk(neurons, channels)
 
     def _add(
@@ -217,10 +212,10 @@ def _counts(entries: Entries, name: str) -> npt.NDArray[Any]:
 
 def _floats(found: Array, *, exact: bool = False) -> npt.NDArray[Any]:
     """In float32 where that holds them (to its precision, if not ``exact``): half the memory."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         narrow = found.astype(np.float32)
-    back = narrow.astype(np.float64)
-    near = np.array_equal(back, found, equal_nan=True) if exact else np.allclose(back, found, 1e-6, 0, equal_nan=True)
-    kept = narrow if near else found
+        # What is not finite stays what it is: its difference is NaN, which is not above anything.
+        lost = np.abs(narrow - found) > (0.0 if exact else 1e-6 * np.abs(found))
+    kept = found if lost.any() else narrow
     kept.flags.writeable = False
     return kept

@@ -90,7 +90,7 @@ class Weight:
         return [(start, min(start + step, count)) for start in range(0, count, step)]
 
     def sum(self, start: int, stop: int) -> Chunk:
-        return self.summing.chunk(start, stop, self.values, self.files.buffer, self.files.turn)
+        return self.summing.chunk(start, stop, self.values, self.files.buffer)
 
 
 def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, files: Files, *, table: bool) -> Weight:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +56,9 @@ def read(ref: WeightRef, limit: int | None = None) -> numpy.ndarray:
 
 def digest(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file in hexadecimal, read in pieces. Raises `LoadError` where it cannot be opened."""
+    # Takes longer to import than most models to load.
+    import hashlib
+
     found = hashlib.sha256()
     with os.fdopen(open_model(os.fspath(path)), "rb", buffering=0) as file:
         while piece := file.read(1 << 20):
