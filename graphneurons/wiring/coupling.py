@@ -20,7 +20,8 @@ from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.rules.site import NoRule, Shape
 from graphneurons.axes.steps import Featureless, Layout, Unknown
 from graphneurons.graph import CONTROL, Op
-from graphneurons.wiring.cuttable import alias, unmovable
+from graphneurons.wiring.cuttable import alias
+from graphneurons.wiring.forms import Form, form, large, likeness
 from graphneurons.wiring.relaying import relay
 from graphneurons.wiring.slots import SINGLE, Slots
 from graphneurons.wiring.states import MOST_AXES, Coupling
@@ -45,7 +46,7 @@ def couple(resolution: Resolution) -> Coupling:
             _stop(walk, op, f"{op.qualified} {op.name!r}: {error}")
         for index, name in enumerate(op.inputs):
             for axis, found in enumerate(walk.states.get(name, ())):
-                if found is not None:
+                if found is not None and not isinstance(found, int):
                     walk.ledger.note(found, (number * 64 + index) * 64 + axis)
     for op in graph.ops:
         feedback = op.attributes.get("feedback")
@@ -176,27 +177,25 @@ def _aligned(op: Op, shape: Shape) -> Shape:
 
 
 def _bound(walk: Coupling, op: Op, step: Binding) -> None:
-    rule = step.rule
-    names = [op.inputs[index] if index < len(op.inputs) else "" for index in range(len(rule.operands))]
-    ignored = [name for name, pattern in zip(names, rule.operands, strict=True) if name and pattern.mark == "_"]
-    ignored += [name for name in op.inputs[len(names) :] if name]
-    places: list[tuple[str, int, Factors]] = []
-    for name, axes in zip(names, step.operands, strict=True):
-        if not name or name in ignored:
-            continue
-        if axes is None or walk.state(name) is None:
-            _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of {name!r} is not known")
+    like = likeness(op, step)
+    told = walk.forms.get(like)
+    if told is None:
+        told = walk.forms[like] = form(op, step)
+    inputs = op.inputs
+    for index in told.read:
+        if step.operands[index] is None or walk.state(inputs[index]) is None:
+            _stop(walk, op, f"{op.qualified} {op.name!r}: the shape of {inputs[index]!r} is not known")
             return
-        places.extend((name, axis, _large(factors, step.sizes)) for axis, factors in enumerate(axes))
-    places = [(name, axis, factors) for name, axis, factors in places if factors]
-    env = _factors(walk, op, step, places)
-    products = _products(walk, op, step, places, env)
-    _ignored(
-        walk, op, ignored, {**env, **{" ".join(k): v for k, v in products.items()}}, _with_products(step, products)
-    )
+    env = _factors(walk, op, step, told)
+    products: dict[Factors, Slots] = {}
+    if told.has_products:
+        places = [(inputs[index], axis, factors) for index, axis, factors in told.places]
+        products = _products(walk, op, step, places, env)
+    if told.ignored:
+        cut = {**env, **{" ".join(factors): found for factors, found in products.items()}}
+        _ignored(walk, op, [inputs[index] for index in told.ignored], cut, _with_products(step, products))
     unmade = walk.ledger.code(f"{op.qualified} {op.name!r}: positions it makes")
-    for index, name in enumerate(op.outputs):
-        result = step.results[index] if index < len(step.results) else None
+    for name, result in zip(op.outputs, told.results, strict=True):
         if not name:
             continue
         if result is None:
@@ -205,8 +204,7 @@ def _bound(walk: Coupling, op: Op, step: Binding) -> None:
                 walk.states[name] = [unmade] * len(shape)
             continue
         made: list[Slots] = []
-        for axis in result:
-            factors = _large(axis, step.sizes)
+        for factors in result:
             if not factors:
                 made.append(SINGLE)
             elif len(factors) == 1:
@@ -234,27 +232,20 @@ def _with_products(step: Binding, products: Mapping[Factors, Slots]) -> dict[str
     return sizes
 
 
-def _large(factors: Factors, sizes: Mapping[str, int]) -> Factors:
-    return tuple(factor for factor in factors if sizes.get(factor, 2) > 1)
-
-
-def _factors(walk: Coupling, op: Op, step: Binding, places: Sequence[tuple[str, int, Factors]]) -> dict[str, Slots]:
+def _factors(walk: Coupling, op: Op, step: Binding, told: Form) -> dict[str, Slots]:
     """The slots of every factor that is an axis of its own, and of those that cannot be cut."""
     env: dict[str, Slots] = {}
-    for factor, reason in unmovable(op, step, places).items():
-        env[factor] = walk.ledger.code(f"{op.qualified} {op.name!r}: {reason}")
-    along: dict[str, list[tuple[str, int]]] = {}
-    for name, axis, factors in places:
-        if len(factors) == 1:
-            along.setdefault(alias(step, factors[0]), []).append((name, axis))
-    for factor, axes in along.items():
-        size = step.sizes[factor] if factor in step.sizes else walk.resolution.shapes[axes[0][0]][axes[0][1]]
+    for reason, factors in told.unmovable.items():
+        env.update(dict.fromkeys(factors, walk.ledger.code(f"{op.qualified} {op.name!r}: {reason}")))
+    inputs, states = op.inputs, walk.states
+    for factor, places in told.along.items():
+        axes = [(inputs[index], axis) for index, axis in places]
         start = env.get(factor)
-        if start is not None and all(walk.states[name][axis] is None for name, axis in axes):
-            continue
-        env[factor] = walk.tied(
-            [item for item in axes if start is None or walk.states[item[0]][item[1]] is not None], size, start
-        )
+        if start is not None:
+            axes = [(name, axis) for name, axis in axes if states[name][axis] is not None]
+        if axes:
+            size = step.sizes[factor] if factor in step.sizes else walk.resolution.shapes[axes[0][0]][axes[0][1]]
+            env[factor] = walk.tied(axes, size, start)
     return env
 
 
@@ -266,7 +257,7 @@ def _products(
     for name, axis, factors in places:
         if len(factors) > 1:
             axes.setdefault(tuple(alias(step, factor) for factor in factors), []).append((name, axis))
-    results = {tuple(_large(axis, step.sizes)) for result in (*step.sums, *step.results) for axis in result or ()}
+    results = {tuple(large(axis, step.sizes)) for result in (*step.sums, *step.results) for axis in result or ()}
     whole = {item for item in (*axes, *results) if len(item) > 1}
     found: dict[Factors, Slots] = {}
     for factors, carriers in axes.items():

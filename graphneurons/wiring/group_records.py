@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -32,16 +32,14 @@ class Run:
     stride: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MemberUse:
+class MemberUse(NamedTuple):
     """Where a stored axis is used: ``of``: the id of a layer, lookup or modulator; ``role``: what the axis is there."""
 
     of: str
     role: PartPlayed
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One axis of one stored tensor. ``root``: the name of the value it is stored as; ``weight``: its own name.
 
     ``runs`` say at which coordinates of the axis every index of the group stands, or ``listed`` does, one row per

@@ -180,7 +180,7 @@ def _members(axes: Standing, told: _Told, item: Family) -> tuple[Member, ...]:
     neurons: list[Member] = []
     others: list[Member] = []
     for number, starts in item.rows.items():
-        runs = _straight(starts, item.widths) or _runs(item.places(number))
+        runs = _straight(starts, item.widths, item.size) or _runs(item.places(number))
         listed = None if runs is not None else tuple(tuple(row) for row in item.places(number).tolist())
         for root, axis in axes.bundles[number]:
             name, uses, are_neurons = told.of(root, axis)
@@ -195,9 +195,8 @@ def _role(use: WeightUse, axis: int, kind: str) -> PartPlayed:
     return use.axes[axis].role
 
 
-def _straight(starts: Integers, widths: Integers) -> tuple[Run, ...] | None:
-    """Runs of cuts, ``widths`` long, as runs of coordinates if each goes on where the one before ends, else None."""
-    size = int(widths.sum())
+def _straight(starts: Integers, widths: Integers, size: int) -> tuple[Run, ...] | None:
+    """``size`` cuts, told as runs ``widths`` long, as runs of coordinates if each goes on where the one before ends."""
     if size < 2 or (len(starts) > 1 and (starts[1:] - starts[:-1] != widths[:-1, None]).any()):
         return None
     found = _columns(0, size, starts[0].tolist(), [1] * starts.shape[1])

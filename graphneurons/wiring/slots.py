@@ -146,11 +146,11 @@ class Ledger:
             self.pairs.append((self.keep(one), self.keep(other)))
         return one
 
-    def note(self, slots: Slots, what: int) -> None:
+    def note(self, slots: Integers, what: int) -> None:
         """Notes that ``slots`` were read in the way ``what`` (any number) stands for."""
-        if not isinstance(slots, int):
-            self._seen[id(slots)] = (self._seen.get(id(slots), 0) + hash((what, 0x9E3779B9))) & 0x7FFFFFFFFFFFFFFF
-            self.keep(slots)
+        key = id(slots)
+        self._seen[key] = (self._seen.get(key, 0) + hash((what, 0x9E3779B9))) & 0x7FFFFFFFFFFFFFFF
+        self._known[key] = slots
 
     @property
     def arrays(self) -> Mapping[int, Integers]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from graphneurons.axes import planes
 from graphneurons.axes.resolving import Resolution
+from graphneurons.wiring.forms import Form
 from graphneurons.wiring.landing import Landings
 from graphneurons.wiring.slots import SINGLE, Ledger, Slots
 
@@ -18,13 +19,14 @@ State = list["Slots | None"]
 
 @dataclass
 class Coupling:
-    """What a walk knows: ``ledger`` of slots, ``states``: value name -> slots of its axes, and where layout ops take
-    axes (``landings``)."""
+    """What a walk knows: ``ledger`` of slots, ``states``: value name -> slots of its axes, where layout ops take
+    axes (``landings``), and what rules say of ops (``forms``)."""
 
     resolution: Resolution
     ledger: Ledger = field(default_factory=Ledger)
     states: dict[str, State] = field(default_factory=dict)
     landings: Landings = field(init=False)
+    forms: dict[Hashable, Form] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.landings = Landings(self.resolution)
