@@ -38,6 +38,8 @@ def carry(
             return plane
         return Plane(shape, plane.data.reshape((1,) * len(shape)), plane.first)
     stored = plane.data.shape
+    if plane.shape == shape and _is_kept(tuple(operand), tuple(result), frozenset(mixed)):
+        return plane
     view = _along_one_axis(stored, tuple(operand), tuple(result), frozenset(mixed))
     if view is not None:
         if view == stored and plane.shape == shape:
@@ -53,6 +55,13 @@ def carry(
             data = _merged(data, position).reshape(data.shape[:position] + data.shape[position + 1 :])
             names.pop(position)
     return tighten(_together(names, data, result, shape, sizes))
+
+
+@lru_cache(maxsize=4096)
+def _is_kept(operand: tuple[Factors, ...], result: tuple[Factors, ...], mixed: frozenset[str]) -> bool:
+    """Whether what an operand with these factors per axis brings is just what leaves in the result."""
+    names = [name for axis in operand for name in axis]
+    return operand == result and len(set(names)) == len(names) and mixed.isdisjoint(names)
 
 
 @lru_cache(maxsize=4096)

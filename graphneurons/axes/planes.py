@@ -6,7 +6,7 @@ the tensors themselves, so whatever a plane numbers (neurons, coordinates of a w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -39,12 +39,15 @@ class Plane:
     """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty).
 
     ``first`` is told where the stored numbers are known to be ``first``, ``first + 1``, ... each once, in any order:
-    that is what most layers send, and none of them needs to be looked at to compare it with another.
+    that is what most layers send, and none of them needs to be looked at to compare it with another. ``changes``, where
+    it is told, has for every axis the places at which the numbers may not be what they are at the place before, the
+    first included; None for an axis that is stored once.
     """
 
     shape: Shape
     data: Integers
     first: int | None = None
+    changes: tuple[Integers | None, ...] | None = None
 
     def varies(self, axis: int) -> bool:
         return bool(self.data.shape[axis] > 1)
@@ -120,6 +123,18 @@ def fresh(data: Integers, axis: int) -> Integers:
     after = data[(slice(None),) * axis + (slice(1, None),)]
     changed = (before != after).any(axis=tuple(at for at in range(data.ndim) if at != axis))
     return np.concatenate([np.zeros(min(1, data.shape[axis]), dtype=np.int64), np.flatnonzero(changed) + 1])
+
+
+def sampled(plane: Plane, axes: Iterable[int]) -> Plane:
+    """``plane`` stored only where it changes along ``axes``, as far as that is told."""
+    data, changes = plane.data, plane.changes
+    if changes is None:
+        return plane
+    for axis in axes:
+        places = changes[axis]
+        if places is not None and places.size < data.shape[axis]:
+            data = data.take(places, axis=axis)
+    return plane if data is plane.data else Plane(plane.shape, data, plane.first)
 
 
 def tighten(plane: Plane) -> Plane:

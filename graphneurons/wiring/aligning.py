@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
+from graphneurons.axes import planes
 from graphneurons.axes.binding import Binding, Factors
 from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
@@ -22,6 +23,8 @@ def aligned_plane(step: Step, op: Op, index: int, shape: Shape, result: Plane) -
     made = step.results[0] if step.results else None
     if axes is None or made is None or len(made) != len(result.shape):
         return None
+    carried = {name for names in axes for name in names}
+    result = planes.sampled(result, [at for at, own in enumerate(made) if len(own) == 1 and own[0] not in carried])
     return carry(result, made, axes, shape, step.sizes)
 
 
@@ -31,6 +34,7 @@ def _narrowed(result: Plane, shape: Shape) -> Plane | None:
     if names is None:
         return None
     axes, kept = names
+    result = planes.sampled(result, [at for at, own in enumerate(axes) if own not in kept])
     return carry(result, axes, kept, shape, {name: size for (name,), size in zip(axes, result.shape, strict=True)})
 
 

@@ -73,13 +73,18 @@ def arriving(binding: Binding, partner: int, names: tuple[str, ...], plane: Plan
     """The ids of operand ``partner`` along the product of the factors ``names``, one per channel."""
     axes = binding.operands[partner] or ()
     factors, shape = _apart(binding, names)
-    arrived = carry(plane, axes, factors, shape, binding.sizes)
+    arrived = carry(_at_changes(plane, axes, names), axes, factors, shape, binding.sizes)
     if arrived.data.shape == shape and len(shape) == 1:
         return arrived
     channels = (prod(shape),)
     if arrived.data.shape == shape:
         return Plane(channels, arrived.data.reshape(channels), arrived.first)
     return Plane(channels, np.broadcast_to(arrived.data, shape).reshape(channels))
+
+
+def _at_changes(plane: Plane, axes: Sequence[Factors], names: Sequence[str]) -> Plane:
+    """``plane`` with the axes that do not carry ``names`` stored only where it changes along them."""
+    return planes.sampled(plane, [at for at, own in enumerate(axes) if len(own) == 1 and own[0] not in names])
 
 
 @lru_cache(maxsize=8192)
@@ -94,7 +99,10 @@ def alternatives(binding: Binding, partner: int, names: tuple[str, ...], plane: 
     are more than `MOST_ALTERNATIVES`."""
     axes = binding.operands[partner] or ()
     rest = [name for axis in axes for name in axis if name not in names]
-    view, shape = _apart(binding, (*rest, *names))
+    plane = _at_changes(plane, axes, names)
+    kept = {own[0]: size for own, size in zip(axes, plane.data.shape, strict=True) if len(own) == 1 and size > 1}
+    view, whole = _apart(binding, (*rest, *names))
+    shape = tuple([kept.get(name, size) for (name,), size in zip(view, whole, strict=True)])
     placed = carry(plane, axes, view, shape, binding.sizes)
     positions = prod(placed.data.shape[: len(rest)])
     channels = prod(shape[len(rest) :])

@@ -63,7 +63,7 @@ class Registry:
         for axis, places in enumerate(kept):
             if places is not None and places.size < stored[axis]:
                 numbers, first = numbers.repeat(np.diff(places, append=stored[axis]), axis=axis), None
-        return Plane(shape, numbers, first)
+        return Plane(shape, numbers, first, tuple(kept))
 
     def junction_of_all(self, kind: JunctionKind, op: str, shape: Shape, members: Sequence[Plane]) -> Plane:
         """`junction` of members that `are_apart`: they meet at every place."""
@@ -126,8 +126,18 @@ def are_apart(members: Sequence[Plane]) -> bool:
 
 def _changes(members: Sequence[Plane], axis: int) -> Integers | None:
     """The places along ``axis`` at which any member changes; None where that axis is stored once by all."""
-    found = [fresh(member.data, axis) for member in members if member.data.shape[axis] > 1]
-    return distinct(np.concatenate(found)) if found else None
+    found = [_changes_of(member, axis) for member in members if member.data.shape[axis] > 1]
+    if not found:
+        return None
+    return found[0] if all(places is found[0] for places in found) else distinct(np.concatenate(found))
+
+
+def _changes_of(member: Plane, axis: int) -> Integers:
+    told = None if member.changes is None else member.changes[axis]
+    if told is not None:
+        return told
+    # Numbers that all differ change everywhere.
+    return fresh(member.data, axis) if member.first is None else np.arange(member.data.shape[axis])
 
 
 def _at(data: Integers, kept: Sequence[Integers | None]) -> Integers:

@@ -296,7 +296,7 @@ def _why_nothing(ride: Ride, op: Op) -> str:
 def _arrived(ride: Ride, op: Op, step: Binding, partner: int, names: tuple[str, ...], rider: Plane) -> Integers:
     arrived = arriving(step, partner, names, rider)
     numbers = arrived.data
-    if arrived.first is not None or not (numbers == MIXED).any() or (rider.data == MIXED).all():
+    if arrived.first is not None or not (numbers == MIXED).any() or rider.only == MIXED:
         return numbers
     members = alternatives(step, partner, names, rider)
     if members is None:
