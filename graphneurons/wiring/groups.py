@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graphneurons.wiring.atoms import atoms
-from graphneurons.wiring.closing import CUTTABLE, close, ways
+from graphneurons.wiring.closing import CUTTABLE, close
 from graphneurons.wiring.coupling import couple
 from graphneurons.wiring.families import Family, Standing, families
 from graphneurons.wiring.group_records import Granularity, Group, Member, MemberUse, PartPlayed, Run
 from graphneurons.wiring.records import Integers
+from graphneurons.wiring.spreading import ways
 from graphneurons.wiring.states import Coupling
 
 if TYPE_CHECKING:
