@@ -15,8 +15,7 @@ from graphneurons.census import count, modulator, named
 from graphneurons.collecting import paused_collection
 from graphneurons.graph import ModelGraph
 from graphneurons.load import load
-from graphneurons.wiring.aligning import modulated_source
-from graphneurons.wiring.records import Source, Wiring
+from graphneurons.wiring.records import Source
 from graphneurons.wiring.rides import Ride
 from graphneurons.wiring.roles import parts_played
 from graphneurons.wiring.wiring import Named, wire
@@ -44,26 +43,20 @@ def _analyzed(graph: ModelGraph, shapes: Mapping[str, Shape] | None, dims: Mappi
     found = list(uses(resolution, weave(resolution)))
     layers, lookups, modulators = (named(resolution, found, part) for part in ("weight", "lookup", "modulator"))
     wiring, ride = wire(resolution, layers, lookups, modulators)
-    scales = tuple([_aligned(item, wiring, ride) for item in modulators])
+    scales = tuple([_aligned(item, ride) for item in modulators])
     return count(resolution, found, layers, lookups, scales, parts_played(ride, wiring, layers), wiring)
 
 
-def _aligned(item: Named, wiring: Wiring, ride: Ride) -> Modulator:
+def _aligned(item: Named, ride: Ride) -> Modulator:
     """A modulator with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
-    of, kind = _modulated(wiring, ride, item), item.kind
+    of, kind = _modulated(ride, item), item.kind
     if kind == "elementwise" and of is not None and of.kind == "layer":
         step = ride.resolution.steps[item.op.name]
         kind = "bias" if isinstance(step, Rule) and step.kind == "sum" else kind
     return modulator(item, kind, None if of is None else of.name)
 
 
-def _modulated(wiring: Wiring, ride: Ride, item: Named) -> Source | None:
-    found: Source | None = None
-    for use in item.uses:
-        plane = ride.aligned.get((item.op.name, use.operand))
-        if plane is not None:
-            source = modulated_source(wiring, plane)
-            if source is None or source is not (found or source):
-                return None
-            found = source
-    return found
+def _modulated(ride: Ride, item: Named) -> Source | None:
+    keys = [(item.op.name, use.operand) for use in item.uses]
+    found = [ride.aligned[key] for key in keys if key in ride.aligned]
+    return found[0] if found and all(source is found[0] for source in found) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from graphneurons.axes import planes
@@ -11,7 +10,8 @@ from graphneurons.axes.carrying import carry
 from graphneurons.axes.planes import Plane, Shape
 from graphneurons.axes.steps import Step
 from graphneurons.graph import Op
-from graphneurons.wiring.records import Source, Wiring
+from graphneurons.wiring.records import Source
+from graphneurons.wiring.registry import Registry
 
 
 def aligned_plane(step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
@@ -48,22 +48,13 @@ def _broadcast(rank: int, shape: Shape) -> tuple[tuple[Factors, ...], tuple[Fact
     return axes, tuple(() if size == 1 else axes[lead + axis] for axis, size in enumerate(shape))
 
 
-def modulated_source(wiring: Wiring, plane: Plane) -> Source | None:
+def modulated_source(registry: Registry, plane: Plane) -> Source | None:
     """The one source whose neurons a modulator is aligned with; None if several."""
     if plane.first is not None:
-        if plane.first < 0:
-            return None
-        source, index = wiring.locate(plane.first)
-        return source if index + plane.data.size <= max(source.size, 1) else None
+        return registry.owner_of_run(plane.first, plane.data.size)
     numbers = plane.data.reshape(-1)
     known = numbers[numbers >= 0]
     if not known.size or known.size < numbers.size:
         return None
-    first, last = wiring.locate(int(known.min()))[0], wiring.locate(int(known.max()))[0]
-    return first if first.base == last.base else None
-
-
-Aligned = Mapping[tuple[str, int], Plane]
-"""(op name, operand) of a modulator -> what its elements modulate."""
-
-__all__ = ["Aligned", "aligned_plane", "modulated_source"]
+    first, last = registry.owner(int(known.min())), registry.owner(int(known.max()))
+    return first if first is last else None

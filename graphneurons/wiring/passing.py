@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from graphneurons.axes.planes import Plane
+from graphneurons.axes.planes import Plane, TooLargeError
 from graphneurons.axes.resolving import Doing
+from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.steps import told_by_shapes
 from graphneurons.graph import Op
+from graphneurons.wiring.aligning import aligned_plane
 from graphneurons.wiring.records import Integers
 from graphneurons.wiring.rides import Passage, Reader, Ride, View
 
@@ -29,7 +31,7 @@ def passenger(ride: Ride, op: Op, doing: Doing) -> Plane | None:
 
 def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, readers: Sequence[Reader]) -> None:
     """Takes ``rider`` through ``op`` as ``passage`` says."""
-    name, data, first = op.name, rider.data, rider.first
+    name, data, first = op.name, rider.data, rider.first or 0
     if passage.noted:
         ride.guests[name, doing.fed[0]] = rider
     if passage.arrives:
@@ -42,11 +44,11 @@ def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, rea
         data = np.arange(first, first + source.size, dtype=np.int64)
     out = passage.out
     ride.riders[op.outputs[0]] = rider if out is None else _seen(out, data, first)
-    for operand, view in passage.aligns:
-        ride.aligned[name, operand] = _seen(view, data, first)
+    for operand in passage.aligns:
+        ride.aligned[name, operand] = ride.registry.owner_of_run(first, data.size)
 
 
-def _seen(view: View, data: Integers, first: int | None) -> Plane:
+def _seen(view: View, data: Integers, first: int) -> Plane:
     if view.order is not None:
         data = data.reshape(-1)[view.order]
     return Plane(view.shape, data.reshape(view.stored), first)
@@ -67,12 +69,20 @@ def passage_of(
         source = readers[0].sender.source
         numbers, first = np.arange(source.base, source.base + source.size, dtype=np.int64), source.base
     out = _view(made, numbers, first)
-    aligned = [_view(ride.aligned.get((op.name, operand)), numbers, first) for operand in modulated]
-    aligns = tuple([(operand, view) for operand, view in zip(modulated, aligned, strict=True) if view is not None])
-    if out is None or len(aligns) < len(modulated):
+    if out is None or not all(_line_up(ride, op, doing, operand, made) for operand in modulated):
         return None
     noted = (op.name, doing.fed[0]) in ride.guests
-    return Passage(None if made is rider else out, arrives, bool(readers), noted, aligns)
+    return Passage(None if made is rider else out, arrives, bool(readers), noted, tuple(modulated))
+
+
+def _line_up(ride: Ride, op: Op, doing: Doing, operand: int, made: Plane) -> bool:
+    """Whether the elements of a modulator line up with all the neurons that leave, one by one."""
+    shape = ride.resolution.shapes.get(op.inputs[operand])
+    try:
+        plane = None if shape is None else aligned_plane(doing.step, op, operand, shape, made)
+    except (NoRule, TooLargeError):
+        return False
+    return plane is not None and plane.first == made.first and plane.data.size == made.data.size
 
 
 def _view(plane: Plane | None, numbers: Integers, first: int) -> View | None:

@@ -20,6 +20,7 @@ class Registry:
     sources: list[Source] = field(default_factory=list)
     junctions: list[Junction] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    _bases: list[int] = field(default_factory=list)
     _known: dict[tuple[str, str], Source] = field(default_factory=dict)
     _codes: dict[str, int] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
@@ -33,12 +34,20 @@ class Registry:
         made = Source(kind, name, self._end, size)
         self._end += max(size, 1)
         self._known[kind, name] = made
+        self._bases.append(made.base)
         self.sources.append(made)
         return made
 
     def owner(self, number: int) -> Source:
         """The source that a number (>= 0) belongs to."""
-        return self.sources[bisect_right(self.sources, number, key=lambda source: source.base) - 1]
+        return self.sources[bisect_right(self._bases, number) - 1]
+
+    def owner_of_run(self, first: int, size: int) -> Source | None:
+        """The source that ``size`` numbers from ``first`` on belong to; None if they are of several, or of none."""
+        if first < 0:
+            return None
+        source = self.owner(first)
+        return source if first + size <= source.base + max(source.size, 1) else None
 
     def unknown(self, reason: str) -> int:
         """The number that stands for ``reason``."""

@@ -18,6 +18,7 @@ from graphneurons.axes.resolving import Doing
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.steps import CHOOSING, Featureless, Layout, Step, Unknown, payload
 from graphneurons.graph import CONTROL, Op
+from graphneurons.wiring.aligning import aligned_plane, modulated_source
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, brought, given_constant
 from graphneurons.wiring.meeting import Guest, guest, meet
 from graphneurons.wiring.passing import follow, passage_of, passenger
@@ -123,11 +124,11 @@ def _align(ride: Ride, op: Op, step: Step, modulated: Sequence[int]) -> None:
         if shape is None:
             continue
         try:
-            plane = ride.lined_up(step, op, index, shape, result)
+            plane = aligned_plane(step, op, index, shape, result)
         except (NoRule, planes.TooLargeError):
             continue
         if plane is not None:
-            ride.aligned[op.name, index] = plane
+            ride.aligned[op.name, index] = modulated_source(ride.registry, plane)
 
 
 def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:
