@@ -15,6 +15,9 @@ from graphneurons.wiring.records import CONSTANT, Integers, Source
 from graphneurons.wiring.registry import Registry
 from graphneurons.wiring.sending import Sender
 
+PLAYED = frozenset({"linear", "attention"})
+"""Kinds of rules in which activations meet whose parts are told by who sends them: query, key and value."""
+
 Rider = Plane | int
 """The ids of a value; a bare number where its shape is not known and the number stands for all of it."""
 

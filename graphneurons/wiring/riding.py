@@ -25,7 +25,7 @@ from graphneurons.wiring.passing import follow, passage_of, passenger
 from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
 from graphneurons.wiring.registry import are_apart
-from graphneurons.wiring.rides import Reader, Ride, Rider
+from graphneurons.wiring.rides import PLAYED, Reader, Ride, Rider
 from graphneurons.wiring.sending import Sender, sent
 
 _PLAIN = frozenset(
@@ -42,10 +42,6 @@ _PLAIN = frozenset(
         "Iteration",
     ]
 )
-
-
-_PLAYED = frozenset({"linear", "attention"})
-"""Kinds of rules in which activations meet whose parts are told by who sends them: query, key and value."""
 
 
 def walk(ride: Ride, kept: frozenset[str]) -> None:
@@ -345,7 +341,7 @@ def _passed(ride: Ride, op: Op, step: Binding, number: int, shape: Shape | None)
         rider = ride.of(name)
         if isinstance(rider, int) or axes is None:
             return rider if isinstance(rider, int) and rider < MIXED else _shapeless(ride, name)
-        if rule.kind in _PLAYED:
+        if rule.kind in PLAYED:
             ride.guests[op.name, index] = rider
         arrived = carry(rider, axes, result, shape, step.sizes, mixed)
         carried = {factor for axis in axes for factor in axis}

@@ -19,7 +19,7 @@ from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.steps import Layout
 from graphneurons.graph import Op
 from graphneurons.wiring.records import Integers, Wiring
-from graphneurons.wiring.rides import Ride
+from graphneurons.wiring.rides import PLAYED, Ride
 from graphneurons.wiring.wiring import Named
 
 ORDER = ("query", "key", "value", "output", "mlp_key", "mlp_gate", "mlp_value")
@@ -42,9 +42,9 @@ def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Iterator[
     by_op: dict[str, list[str]] = {}
     for layer in layers:
         by_op.setdefault(layer.op.name, []).append(layer.id)
-    for op in ride.resolution.graph.ops:
-        step = ride.resolution.steps[op.name]
-        if not isinstance(step, Binding) or (op.name in by_op and step.rule.kind != "attention"):
+    for op, doing in ride.resolution.running:
+        step = doing.step
+        if not isinstance(step, Binding) or step.rule.kind not in PLAYED:
             continue
         if step.rule.kind == "attention" and op.name in by_op:
             yield from (("query", layer) for layer in by_op[op.name])
@@ -53,7 +53,7 @@ def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Iterator[
             yield from (("output", layer) for layer in _readers(ride, op, by_op))
         elif step.rule.kind == "attention":
             yield from _fused(ride, wiring, op, by_op)
-        elif step.rule.kind == "linear" and (op.name, 0) in ride.guests and (op.name, 1) in ride.guests:
+        elif op.name not in by_op and (op.name, 0) in ride.guests and (op.name, 1) in ride.guests:
             yield from _scored(ride, wiring, op, by_op)
 
 
@@ -226,10 +226,10 @@ def _is_hidden(layer: Named) -> bool:
 def _hidden(wiring: Wiring, numbers: Integers) -> tuple[list[str], list[str]] | None:
     """The layers an MLP's value neurons read: (keys, gates). Gates are there where a product of two layers is read.
     None where the ``numbers`` are not all of one source."""
-    if not numbers.size or (first := int(numbers.min())) < 0:
+    if not numbers.size or (first := int(np.minimum.reduce(numbers))) < 0:
         return None
     source, _ = wiring.locate(first)
-    if int(numbers.max()) >= source.base + max(source.size, 1):
+    if np.maximum.reduce(numbers) >= source.base + max(source.size, 1):
         return None
     if source.kind == "layer":
         return [source.id], []
