@@ -59,7 +59,10 @@ def wire(
     features = find_features(resolution, labels)
     carries = _carries(resolution)
     kept = frozenset(name for op, feedback in carries for name in (*op.inputs, *op.outputs, feedback))
-    modulated = {item.op.name: tuple(dict.fromkeys(use.operand for use in item.uses)) for item in modulators}
+    modulated: dict[str, tuple[int, ...]] = {}
+    for item in modulators:
+        before = modulated.get(item.op.name, ())
+        modulated[item.op.name] = tuple(dict.fromkeys([*before, *[use.operand for use in item.uses]]))
     ride = Ride(resolution, readers, features, registry, modulated)
     walk(ride, kept)
     if carries:

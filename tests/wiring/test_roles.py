@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from graphneurons import analyze
 from graphneurons.analysis import Analysis
+from graphneurons.load.onnx import load_bytes
+from tests.wiring.graphs import quantized_convolutions
 from tests.zoo.exporting import export
 
 PARTS = {
@@ -85,6 +89,21 @@ def test_biases_and_normalisations_are_attached(how: str) -> None:
     norms = [modulator for modulator in analysis.modulators if modulator.kind == "normalisation"]
     assert len(norms) == 5
     assert all(modulator.of is not None and modulator.of.startswith(("junction:", "lookup:")) for modulator in norms)
+
+
+def test_all_kinds_of_modulators_of_one_op_are_aligned() -> None:
+    """A convolution that has both the scales of its weights and a bias."""
+    graph = quantized_convolutions()
+    convolution = graph.nodes[1]
+    convolution.input[4] = "scales"
+    convolution.input.append("bias")
+    own = {"scales": np.full(6, 0.02, np.float32), "bias": np.zeros(6, np.int32)}
+    made = replace(graph, stored={**graph.stored, **own})
+    analysis = analyze(load_bytes(made.model().SerializeToString()))
+    layer = analysis.layers[0]
+    found = {modulator.kind: modulator.of for modulator in analysis.modulators if modulator.op.name == layer.op.name}
+    assert found == {"bias": layer.id, "quantization": layer.id}
+    assert set(layer.attached) == {"bias", "quantization"}
 
 
 @pytest.mark.parametrize("how", ["dynamo", "legacy"])
