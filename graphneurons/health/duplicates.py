@@ -1,7 +1,7 @@
 """Neurons that are copies or multiples of others in their layer.
 
 Sums that the scan makes anyway are nearly the same for them, up to the factor; only neurons that agree in all of these
-are read again and compared, synapse by synapse.
+are read again, multiplied with a random vector, and where they agree in that too, compared synapse by synapse.
 """
 
 from __future__ import annotations
@@ -44,6 +44,14 @@ def duplicates_of(parts: Sequence[tuple[Weight, Entries]], position: int | None)
     if live.size < 2 or not synapses:
         return Found(())
     clusters, is_limited = _clusters(sums, live), False
+    at_once = max(2, _AT_ONCE // synapses)
+    few = sum(map(len, clusters)) <= at_once and all(cluster.size <= _MOST_ROUNDS for cluster in clusters)
+    if not few and not _is_keyed(sums):
+        live = np.sort(np.concatenate(clusters))
+        for weight, entries in parts:
+            if "key" not in entries.sums:
+                entries.sums["key"] = weight.summing.keys(live, weight.read)
+        clusters = _clusters(sums, live)
     if len(clusters) and 2 * synapses > 2 * _AT_ONCE:
         return Found((), True)
     groups: list[Duplicates] = []
@@ -69,6 +77,10 @@ def _live(sums: Sequence[Entries]) -> Integers:
     return np.flatnonzero(live)
 
 
+def _is_keyed(sums: Sequence[Entries]) -> bool:
+    return all("key" in entries.sums for entries in sums)
+
+
 def _clusters(sums: Sequence[Entries], live: Integers) -> list[Integers]:
     """Neurons that agree in everything that does not change with a factor."""
 
@@ -81,7 +93,9 @@ def _clusters(sums: Sequence[Entries], live: Integers) -> list[Integers]:
     high = np.maximum.reduce([entries.of("high")[live] for entries in sums])
     sizes = np.abs(low), np.abs(high)
     largest = np.maximum(*sizes)
-    keys = (np.abs(added("key")) / norm, np.minimum(*sizes) / largest, largest / norm, np.abs(added("total")) / norm)
+    keys = [np.abs(added("total")) / norm, largest / norm, np.minimum(*sizes) / largest]
+    if _is_keyed(sums):
+        keys.insert(0, np.abs(added("key")) / norm)
     # Places in ``live`` and the cluster of each, ascending; whoever is alone in its cluster is left out.
     places, ids = np.arange(live.size), np.zeros(live.size, np.int64)
     for key in (*keys, keys[0]):

@@ -29,8 +29,8 @@ _COUNTS_BITS = hasattr(np, "bitwise_count")
 
 
 class Sums(NamedTuple):
-    """Of one tile, per (outer, upper) or per (outer, lower) position. ``key``: the product with a random vector. None
-    stands for zeros."""
+    """Of one tile, per (outer, upper) or per (outer, lower) position. ``key``: the product with a random vector, if
+    that is wanted. None of the others stands for zeros."""
 
     square: Array
     positive: Array
@@ -61,12 +61,14 @@ class Steps(NamedTuple):
 class Measuring(NamedTuple):
     """What to measure. Neurons lie along one of the two inner axes and the other is summed, and so do channels.
 
-    ``tiny``: the smallest normal number of the stored type. ``buffer`` is the thread's.
+    ``tiny``: the smallest normal number of the stored type. ``keyed``: whether `Sums.key` is wanted. ``buffer`` is the
+    thread's.
     """
 
     neurons: Side
     channels: Side
     tiny: float
+    keyed: bool
     buffer: Buffer
 
 
@@ -113,9 +115,10 @@ def measure(
     low, high = _bounds(x, neurons, steps)
     _compare(np.greater, x, steps, mask)
     positive, across = _counted(mask, neurons, channels)
-    total, key = _summed(x, neurons), _weighed(x, neurons, weighing)
+    total, key = _summed(x, neurons), weighed(x, neurons, weighing) if how.keyed else None
     if scale is not None and weights is not None:
-        low, high, total, key = low * scale, high * scale, total * scale, key * scale
+        low, high, total = low * scale, high * scale, total * scale
+        key = None if key is None else key * scale
         square = square * weights
         other = square if channels == neurons else other
     mine = Sums(square, positive, zero, None, low, high, total, key, small)
@@ -239,7 +242,8 @@ def _product(x: Numbers, vector: Numbers, side: Side) -> Array:
     return across
 
 
-def _weighed(x: Numbers, side: Side, weighing: Weighing) -> Array:
+def weighed(x: Numbers, side: Side, weighing: Weighing) -> Array:
+    """The product with the random factors of what lies along ``side``, but for those along outer."""
     upper, lower = weighing.upper.astype(x.dtype, copy=False), weighing.lower.astype(x.dtype, copy=False)
     along, across = (lower, upper) if side == "upper" else (upper, lower)
     found: Array = _product(x, along, side)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.health.decoding import Numbers
-from graphneurons.health.kernels import Buffer, Measuring, Steps, Sums, Weighing, measure
+from graphneurons.health.kernels import Buffer, Measuring, Steps, Sums, Weighing, measure, weighed
 from graphneurons.health.numbering import Integers, Numbering, Run, Side, Tile, tiles
 from graphneurons.health.statistics import Channels, Statistics
 
@@ -104,11 +104,13 @@ class Chunk(NamedTuple):
 
 
 class Summing:
-    """How the tiles of one weight add up. ``seed`` picks the random vector of the keys."""
+    """How the tiles of one weight add up. ``seed`` picks the random vector of the keys; ``keyed``: whether these are
+    summed with all else (see `keys`)."""
 
-    def __init__(self, numbering: Numbering, tiny: float, seed: int) -> None:
+    def __init__(self, numbering: Numbering, tiny: float, seed: int, keyed: bool) -> None:
         self.numbering = numbering
         self._tiny = tiny
+        self._keyed = keyed
         upper, lower = numbering.upper, numbering.lower
         self._sides: tuple[Side, Side] = (
             "upper" if numbering.upper_neurons else "lower",
@@ -129,7 +131,7 @@ class Summing:
             along = upper if side == "upper" else (0, self.numbering.lower.size)
             found.append(Entries(*index.span(outer, along)))
         neurons, channels = found
-        how = Measuring(*self._sides, self._tiny, buffer)
+        how = Measuring(*self._sides, self._tiny, self._keyed, buffer)
         with np.errstate(all="ignore"):
             for piece in tiles(self.numbering, TILE, start, stop):
                 self._add(piece, *read(piece), neurons, channels, how)
@@ -145,16 +147,35 @@ class Summing:
         channels: Entries,
         how: Measuring,
     ) -> None:
-        outer, upper, lower = self._random
-        weighing = Weighing(upper[slice(*tile.upper)], lower[slice(*tile.lower)])
-        mine, theirs = measure(x, how, weighing, steps, scale)
+        mine, theirs = measure(x, how, self._weighing(tile), steps, scale)
         if mine.key is not None:
-            np.multiply(mine.key, outer[slice(*tile.outer), None], out=mine.key)
+            np.multiply(mine.key, self._random[0][slice(*tile.outer), None], out=mine.key)
         for entries, index, side, sums in zip(
             (neurons, channels), (self._neurons, self._channels), self._sides, (mine, theirs), strict=True
         ):
             at, is_unique = index.at(tile.outer, tile.upper if side == "upper" else tile.lower, entries.first)
             entries.add(at, is_unique, sums)
+
+    def _weighing(self, tile: Tile) -> Weighing:
+        _, upper, lower = self._random
+        return Weighing(upper[slice(*tile.upper)], lower[slice(*tile.lower)])
+
+    def keys(self, wanted: Integers, read: Callable[[Tile], Numbers]) -> Array:
+        """The keys of all neurons, right for those that are ``wanted``: tiles without any of these are not read."""
+        found = np.zeros(self.numbering.neurons)
+        is_wanted = np.zeros(found.size, np.bool_)
+        is_wanted[wanted] = True
+        side = self._sides[0]
+        for tile in tiles(self.numbering, TILE):
+            at, _ = self._neurons.at(tile.outer, tile.upper if side == "upper" else tile.lower, 0)
+            if not is_wanted[at].any():
+                continue
+            with np.errstate(all="ignore"):
+                # In float64, as numbers may be so large or small that float32 does not hold their sums.
+                key = weighed(read(tile).astype(np.float64), side, self._weighing(tile))
+                key *= self._random[0][slice(*tile.outer), None]
+            np.add.at(found, np.arange(at.start, at.stop) if isinstance(at, slice) else at, key.reshape(-1))
+        return found
 
     def whole(self) -> Chunk:
         """Empty sums of the whole weight, for those of chunks to be added to."""

@@ -28,6 +28,8 @@ MOST_ENTRIES = 1 << 22
 """Neurons and channels of one weight beyond which it is not scanned: their statistics would not fit into memory."""
 
 _CHUNK = 1 << 25
+_VARIED = frozenset({"float16", "bfloat16", "float32", "float64"})
+"""Types of so many values that neurons seldom agree in their sums by chance."""
 _PACKED = frozenset({*PACKED, "QMoE"})
 
 
@@ -98,7 +100,8 @@ def prepared(use: WeightUse, op: Op, graph: ModelGraph, groups: int, seed: int, 
     and `DataError` where its bytes cannot be had."""
     if op.type in _PACKED:
         blocks = packed(use, op, graph, files)
-        return Weight(use, _summing(blocks.digits, 2, 2.0**-126, seed), "dequantized", blocks, None, 3, 2.0**-22, files)
+        summing = _summing(blocks.digits, 2, 2.0**-126, seed, keyed=True)
+        return Weight(use, summing, "dequantized", blocks, None, 3, 2.0**-22, files)
     return unpacked(use, op, graph, digits_of(use, groups, table=table), seed, files)
 
 
@@ -113,7 +116,7 @@ def unpacked(use: WeightUse, op: Op, graph: ModelGraph, digits: list[Digit], see
     tiny = smallest_normal(ref.dtype) if quantization is None else quantization.tiny(ref.is_integer)
     if getattr(ref.storage, "encoding", "raw") != "raw" and ref.elements > MOST_VARINTS:
         raise UnnumberedError(f"{ref.elements} numbers stored as varints are too many to be read; save it as raw_data")
-    summing = _summing(digits, len(ref.shape), tiny, seed)
+    summing = _summing(digits, len(ref.shape), tiny, seed, keyed=ref.dtype not in _VARIED)
     restorer = None if quantization is None else Restorer(quantization, use, summing.numbering)
     source = Flat(ref, part_of(use), files)
     bits = BITS[ref.dtype] - 1 if ref.is_integer else round(-np.log2(rounding(ref.dtype)))
@@ -148,9 +151,9 @@ def _after(
     return zero if zeros.size == 1 and source.holds(zero) else None, scale
 
 
-def _summing(digits: list[Digit], rank: int, tiny: float, seed: int) -> Summing:
+def _summing(digits: list[Digit], rank: int, tiny: float, seed: int, *, keyed: bool) -> Summing:
     limit(digits)
-    return Summing(numbered(digits, rank), tiny, seed)
+    return Summing(numbered(digits, rank), tiny, seed, keyed)
 
 
 def limit(digits: list[Digit]) -> None:

@@ -79,6 +79,32 @@ def test_healthy_layers_of_every_size_have_none(roles: Roles) -> None:
         assert found_in(random.normal(size=shape).astype(np.float32), roles) == ()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int8"])
+@pytest.mark.parametrize("roles", LAYOUTS)
+def test_neurons_that_agree_in_every_sum_are_told_apart(roles: Roles, dtype: str) -> None:
+    random = np.random.default_rng(9)
+    one = np.arange(-20, 44)
+    values = np.stack([random.permutation(one) for _ in range(700)]).astype(dtype)
+    values[600], values[333] = values[12], -values[40]
+    if dtype != "int8":
+        values[5, 3] = np.nan
+    health = scan(one_layer(use_of(values, roles)))
+    assert [group.neurons.tolist() for group in health.layers[0].duplicates] == [[12, 600], [40, 333]]
+    assert health.duplicates_limited == ()
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-42, 1e30])
+@pytest.mark.parametrize("roles", LAYOUTS)
+def test_numbers_whose_squares_float32_does_not_hold(roles: Roles, scale: float) -> None:
+    random = np.random.default_rng(10)
+    one = np.linspace(-2000, 9000, 64) * scale
+    values = np.stack([random.permutation(one) for _ in range(50)]).astype(np.float32)
+    values[[30, 31]] = values[7]
+    health = scan(one_layer(use_of(values, roles)))
+    assert [group.neurons.tolist() for group in health.layers[0].duplicates] == [[7, 30, 31]]
+    assert health.duplicates_limited == ()
+
+
 def test_single_synapses_are_no_multiples_of_each_other_but_may_be_copies() -> None:
     values = np.array([[1.0], [2.0], [1.0], [-3.0]], np.float32)
     groups = found_in(values, LAYOUTS[0])
