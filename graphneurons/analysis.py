@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from graphneurons.errors import UsageError
 from graphneurons.graph import ModelGraph, ModelInfo, Notice, WeightRef
+from graphneurons.quick import quick
 
 if TYPE_CHECKING:
     from graphneurons.axes.resolving import Resolution
@@ -36,6 +37,7 @@ class Axis:
     factors: tuple[Factor, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class WeightUse:
     """One stored tensor meeting an activation in one op, with labels in the stored tensor's own axes.
@@ -52,6 +54,7 @@ class WeightUse:
     elements: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OpRef:
     """Which op: ``output`` is the name of its first output value."""
@@ -62,6 +65,7 @@ class OpRef:
     output: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Layer:
     """The neurons one op makes, with all the weights that sum into them.
@@ -101,6 +105,7 @@ class Lookup:
     weights: tuple[WeightUse, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Modulator:
     """Per-neuron parameters that are neither neuron nor synapse: bias, gain, normalisation scale, quantization scale.

@@ -9,6 +9,8 @@ from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from graphneurons.quick import quick
+
 if TYPE_CHECKING:
     import networkx
 
@@ -26,6 +28,7 @@ CONTROL = "graphneurons"
 """
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Inline:
     """Bytes small enough to be kept. ``encoding``: ``raw`` (little endian) or the TensorProto field they came from."""
@@ -34,6 +37,7 @@ class Inline:
     encoding: str = "raw"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FileSlice:
     """Bytes inside the model file itself: ``length`` bytes from ``offset``."""
@@ -87,6 +91,7 @@ class Absent:
 Storage = Inline | FileSlice | External | Filled | Sparse | InMemory | Absent
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class WeightRef:
     """A stored constant tensor: what it is called, what it looks like and where its bytes lie.
@@ -115,6 +120,7 @@ Attribute = (
 )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Op:
     """One node. ``inputs`` and ``outputs`` are value names, ``""`` where an optional one is left out.
@@ -148,6 +154,7 @@ Dim = int | str | None
 """A size, the name of a dynamic dimension, or nothing known."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Value:
     """What a file declares of a tensor that flows: ``shape`` is None if not even its rank is known."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from graphneurons.errors import GraphNeuronsError
+from graphneurons.quick import quick
 
 Shape = tuple[int, ...]
 Integers = npt.NDArray[np.int64]
@@ -34,6 +35,7 @@ class TooLargeError(GraphNeuronsError):
     """A plane would outgrow `LARGEST`; caught inside, and turned into a reason."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Plane:
     """``data`` has one axis per axis of ``shape``, each of full size or of size one (constant along it, or empty).

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from graphneurons.quick import quick
+
 if TYPE_CHECKING:
     import networkx
 
@@ -29,6 +31,7 @@ SourceKind = Literal["layer", "input", "lookup", "junction"]
 JunctionKind = Literal["sum", "product"]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Source:
     """Something that sends: ``size`` neurons (or channels of an input, or entries of a table's width, or indices of a
@@ -45,6 +48,7 @@ class Source:
         return self.id if self.kind == "layer" else f"{self.kind}:{self.id}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Junction:
     """Where several things meet index by index: residual sums, gates.
@@ -60,6 +64,7 @@ class Junction:
     op: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Synapses:
     """The presynaptic neurons of one weight of one layer.
