@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from graphneurons.graph import CONTROL, NOTHING, Attribute, Op, Value, WeightRef
 from graphneurons.load.control import HANDLERS
 from graphneurons.load.frames import Frame, FreeNames
 from graphneurons.load.functions import Function, Key, label
-from graphneurons.load.nodes import Node, constant_of, read_node, read_rest
+from graphneurons.load.nodes import Node, constant_of, heads_of, read_node, read_rest
 from graphneurons.load.notices import Notices
+from graphneurons.load.repeats import Heads, Repeats
+from graphneurons.load.scopes import from_name
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.values import value_of
 from graphneurons.load.wording import brief, quoted
@@ -23,10 +25,22 @@ EXPANSION = 500_000
 
 
 class Body(NamedTuple):
-    """The nodes of a graph or function, and for each the op name it was promised (empty: one is made up)."""
+    """The nodes of a graph or function, read when they are asked for, and for each the op name it was promised (empty:
+    one is made up). ``plain``: every name that is read in it is defined in it and means itself."""
 
-    nodes: Iterable[Node]
-    names: Sequence[str]
+    heads: Heads
+    promised: Sequence[str]
+    node: Callable[[int], Node]
+    plain: bool = False
+
+
+class Kind(NamedTuple):
+    """What an op has from its node, names and scope apart."""
+
+    type: str
+    domain: str
+    attributes: Mapping[str, Attribute]
+    version: int
 
 
 class Flattening:
@@ -38,6 +52,8 @@ class Flattening:
         self.ops: list[Op] = []
         self.weights: dict[str, WeightRef] = {}
         self.declared: dict[str, Value] = {}
+        self.in_order = False
+        """Whether every op is sure to read nothing but what was made before it."""
         self._functions = functions
         self._values = FreeNames()
         self._names = FreeNames()
@@ -45,86 +61,89 @@ class Flattening:
 
     # ---- names -------------------------------------------------------------------------------------------------------
 
-    def open_graph(self, graph: Any, frame: Frame, given: Mapping[str, str] | None = None) -> Body:
+    def open_graph(
+        self, graph: Any, frame: Frame, given: Mapping[str, str] | None = None, repeats: Repeats | None = None
+    ) -> Body:
         """Define every name of ``graph`` in ``frame``, store its weights, and return its nodes, still unwritten.
 
-        ``given`` are the body's inputs whose values the caller already knows. Raises `LoadError` on a name that is
-        defined twice and on nesting deeper than `DEEPEST`.
+        ``given`` are the body's inputs whose values the caller already knows, ``repeats`` is what was not parsed of the
+        main graph. Raises `LoadError` on a name that is defined twice and on nesting deeper than `DEEPEST`.
         """
         if frame.depth > DEEPEST:
             self.tensors.refuse(frame.prefix, f"subgraphs and functions are nested more than {DEEPEST} deep")
         given = given or {}
         frame.names.update(given)
-        stored = self._initializers(graph)
+        stored = self._initializers(graph, repeats)
         inputs = [self.tensors.text(value.name, "a graph input") for value in graph.input]
-        written = [tuple(proto.output[:]) for proto in graph.node]
-        made: dict[str, str] = {}
-        outputs = 0
-        for names in written:
-            for name in names:
-                if type(name) is not str:
-                    self.tensors.text(name, "a node's output")
-                if name:
-                    made[name] = name
-                    outputs += 1
-        self._refuse_twice(graph, made, outputs, [*stored, *inputs])
+        protos = list(graph.node)
+        heads = heads_of(protos, repeats)
+        outputs = [name for made in heads.outputs for name in made if name]
+        if {*map(type, outputs)} - {str}:
+            for name in outputs:
+                self.tensors.text(name, "a node's output")
+        fed = [name for name in (*stored, *(name for name in inputs if name not in stored)) if name not in given]
+        defined = {*fed, *outputs}
+        if len(defined) != len(fed) + len(outputs) or not defined.isdisjoint(given) or len({*inputs}) != len(inputs):
+            self._refuse_twice(inputs, outputs, stored)
         for name in inputs:
             if not name:
                 self.tensors.refuse(frame.prefix or "the graph", "an input has no name")
-        for name, ref in stored.items():
-            if name not in given:
-                self.weights[self._define(name, frame)] = ref
-        self._define_all({name: name for name in inputs if name not in given and name not in stored}, frame)
-        self._define_all(made, frame)
+        plain = repeats is not None and repeats.reads_only(defined, fed)
+        if repeats is not None and plain:
+            frame.names = repeats.names
+            self.in_order = repeats.in_order
+            self._values.claim_all(defined)
+        else:
+            self._define_all(fed, outputs, defined, frame)
+        self.weights.update((frame.names[name], ref) for name, ref in stored.items() if name not in given)
         self._declare(graph, frame)
-        claim = self._names.claim
-        own = [proto.name for proto in graph.node]
         # Names the file gives come before names made up for nameless nodes, hence all at once.
-        promised = [name if name and claim(name) else "" for name in own]
-        return Body(map(read_rest, graph.node, own, written, repeat(self.tensors)), promised)
+        promised = self._names.claim_each(heads.names)
 
-    def _refuse_twice(self, graph: Any, made: Mapping[str, str], outputs: int, others: Sequence[str]) -> None:
+        def node(index: int) -> Node:
+            names, inputs, outputs = heads.names[index], heads.inputs[index], heads.outputs[index]
+            return read_rest(protos[heads.sources[index]], names, inputs, outputs, self.tensors)
+
+        return Body(heads, promised, node, plain)
+
+    def _refuse_twice(self, inputs: Sequence[str], outputs: Sequence[str], stored: Mapping[str, WeightRef]) -> None:
         """Each name is defined once (static single assignment); an initializer may give an input its default."""
-        twice = next((name for name in others if name in made), None)
-        if outputs != len(made):
-            counted = Counter(name for proto in graph.node for name in proto.output if name)
-            twice = next(name for name, count in counted.items() if count > 1)
-        inputs = Counter(value.name for value in graph.input)
-        twice = twice or next((name for name, count in inputs.items() if count > 1), None)
+        made = Counter(outputs)
+        twice = next((name for name in (*stored, *inputs) if name in made), None)
+        if len(outputs) != len(made):
+            twice = next(name for name, count in made.items() if count > 1)
+        twice = twice or next((name for name, count in Counter(inputs).items() if count > 1), None)
         if twice is not None:
             self.tensors.refuse(twice, "the value is defined twice; the graph is damaged or was edited by hand")
+
+    def _define_all(self, fed: Sequence[str], outputs: Sequence[str], defined: set[str], frame: Frame) -> None:
+        if self._values.claim_all(defined):
+            frame.names.update((name, name) for name in defined)
+            return
+        for name in (*fed, *outputs):
+            self._define(name, frame)
 
     def _define(self, name: str, frame: Frame) -> str:
         found = frame.names[name] = self._values.take(name, frame.prefix)
         return found
 
-    def _define_all(self, names: Mapping[str, str], frame: Frame) -> None:
-        if self._values.claim_all(names):
-            frame.names.update(names)
-        else:
-            for name in names:
-                self._define(name, frame)
-
     def new_value(self, name: str, frame: Frame) -> str:
         """A value the file does not name, as ``name`` or near it."""
         return self._values.take(name, frame.prefix)
 
-    def _initializers(self, graph: Any) -> dict[str, WeightRef]:
+    def _initializers(self, graph: Any, repeats: Repeats | None = None) -> dict[str, WeightRef]:
         stored: dict[str, WeightRef] = {}
-        for tensor in graph.initializer:
-            ref = self.tensors.weight(tensor, tensor.name or "an initializer without a name")
-            self._store(stored, ref)
-        for tensor in graph.sparse_initializer:
-            ref = self.tensors.sparse(tensor, tensor.values.name or "a sparse initializer without a name")
-            self._store(stored, ref)
+        sparse = (
+            self.tensors.sparse(tensor, tensor.values.name or "a sparse initializer without a name")
+            for tensor in graph.sparse_initializer
+        )
+        for ref in chain(self.tensors.all_of(graph.initializer, repeats), sparse):
+            if not ref.name:
+                self.tensors.refuse("an initializer", "it has no name, so nothing can read it")
+            if ref.name in stored:
+                self.tensors.refuse(ref.name, "the initializer is stored twice")
+            stored[ref.name] = ref
         return stored
-
-    def _store(self, stored: dict[str, WeightRef], ref: WeightRef) -> None:
-        if not ref.name:
-            self.tensors.refuse("an initializer", "it has no name, so nothing can read it")
-        if ref.name in stored:
-            self.tensors.refuse(ref.name, "the initializer is stored twice")
-        stored[ref.name] = ref
 
     def _declare(self, graph: Any, frame: Frame) -> None:
         inputs = graph.input if frame.parent is not None else ()
@@ -145,33 +164,57 @@ class Flattening:
 
     def write(self, body: Body, frame: Frame) -> None:
         """Append the ops of ``body``, whose names are defined in ``frame``, with everything inside them."""
-        names, explicit, functions, add = frame.names, body.names, self._functions, self.ops.append
-        for index, node in enumerate(body.nodes):
-            try:
-                inputs = tuple([names[name] for name in node.inputs])
-            except KeyError:
-                inputs = tuple([self.resolve(name, frame, node.label) for name in node.inputs])
-            called = functions.get((node.domain, node.type, node.overload)) if functions else None
-            attributes = self._attributes(node, frame) if node.references else node.attributes
-            if node.type == "Constant" and not node.domain and called is None:
-                ref = constant_of(node, attributes, self.tensors)
-                self.weights[names[ref.name]] = ref
+        heads, add = body.heads, self.ops.append
+        kinds: dict[int, Kind] = {}
+        columns = zip(body.promised, heads.names, heads.inputs, heads.outputs, heads.sources, strict=True)
+        for index, (promised, own, inputs, outputs, source) in enumerate(columns):
+            kind = kinds.get(source)
+            if kind is None:
+                written = self._write(body.node(index), index, promised, frame)
+                if written is not None and body.plain:
+                    kinds[source] = written
                 continue
-            name = explicit[index] or self._names.take("", frame.prefix, node.name or f"{node.type}_{index}")
-            if called is not None and self._affordable(called, node, frame):
-                self._call(called, node, name, inputs, attributes, frame)
-                continue
-            if (node.graphs or node.type in HANDLERS) and self._entered(node, name, inputs, attributes, frame):
-                continue
-            if node.overload:
-                self._no_overload(node)
-            version = frame.versions.get(node.domain)
-            if version is None:
-                version = 0
-                self._undeclared(node.domain)
-            outputs = tuple([names[output] for output in node.outputs])
-            scope = self.scope(node, frame) if frame.scope else node.scope
-            add(Op(name, node.type, node.domain, inputs, outputs, attributes, scope, version))
+            name = promised or self._names.take("", frame.prefix, own or f"{kind.type}_{index}")
+            scope = from_name(own) if "/" in own else ()
+            add(Op(name, kind.type, kind.domain, inputs, outputs, kind.attributes, scope, kind.version))
+
+    def _write(self, node: Node, index: int, promised: str, frame: Frame) -> Kind | None:
+        """Append the ops of one node; returns what those that differ in names alone have in common with it, if all they
+        are is one op each."""
+        inputs = self._resolved(node, frame)
+        called = self._functions.get((node.domain, node.type, node.overload)) if self._functions else None
+        attributes = self._attributes(node, frame) if node.references else node.attributes
+        if node.type == "Constant" and not node.domain and called is None:
+            ref = constant_of(node, attributes, self.tensors)
+            self.weights[frame.names[ref.name]] = ref
+            return None
+        name = promised or self._names.take("", frame.prefix, node.name or f"{node.type}_{index}")
+        if called is not None and self._affordable(called, node, frame):
+            self.in_order = False
+            self._call(called, node, name, inputs, attributes, frame)
+            return None
+        entered = bool(node.graphs) or node.type in HANDLERS
+        self.in_order &= not entered
+        if entered and self._entered(node, name, inputs, attributes, frame):
+            return None
+        if node.overload:
+            self._no_overload(node)
+        version = frame.versions.get(node.domain)
+        if version is None:
+            version = 0
+            self._undeclared(node.domain)
+        outputs = tuple([frame.names[output] for output in node.outputs])
+        scope = self.scope(node, frame)
+        self.ops.append(Op(name, node.type, node.domain, inputs, outputs, attributes, scope, version))
+        alone = node.alone or called or entered or node.overload
+        return None if alone else Kind(node.type, node.domain, attributes, version)
+
+    def _resolved(self, node: Node, frame: Frame) -> tuple[str, ...]:
+        """The flat names of the inputs of ``node``."""
+        try:
+            return tuple([frame.names[name] for name in node.inputs])
+        except KeyError:
+            return tuple([self.resolve(name, frame, node.label) for name in node.inputs])
 
     def scope(self, node: Node, frame: Frame) -> tuple[str, ...]:
         """A node's own scope; inside a function below the call's, in a subgraph the surrounding op's if it has none."""
@@ -305,8 +348,8 @@ class Flattening:
                 if output not in inner.names:
                     self._define(output, inner)
         self.check_unpassed(node)
-        names = [inside.name if inside.name and self._names.claim(inside.name) else "" for inside in function.nodes]
-        self.write(Body(function.nodes, names), inner)
+        names = self._names.claim_each(function.heads.names)
+        self.write(Body(function.heads, names, function.nodes.__getitem__), inner)
         for formal, output in zip(function.outputs, wanted, strict=False):
             value = inner.names[formal]
             if output and not value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from graphneurons.graph import NOTHING, Attribute
@@ -69,12 +69,22 @@ class FreeNames:
         self._taken.add(name)
         return True
 
-    def claim_all(self, names: Mapping[str, str]) -> bool:
+    def claim_all(self, names: set[str]) -> bool:
         """Take all of ``names`` if all are free, else none of them; says which."""
+        if not self._taken:
+            self._taken = names
+            return True
         if not self._taken.isdisjoint(names):
             return False
-        self._taken.update(names)
+        self._taken |= names
         return True
+
+    def claim_each(self, names: Sequence[str]) -> Sequence[str]:
+        """Take what is free of ``names``, the first of equal ones; in the answer, the others are empty."""
+        wanted = set(names)
+        if len(wanted) == len(names) and "" not in wanted and self.claim_all(wanted):
+            return names
+        return [name if name and self.claim(name) else "" for name in names]
 
     def prefix(self, text: str) -> str:
         """``text`` as a prefix; shortened where nesting would make names of names without bound."""

@@ -11,6 +11,7 @@ from graphneurons.errors import LoadError
 from graphneurons.graph import Attribute
 from graphneurons.load.attributes import kind_of, value_of
 from graphneurons.load.nodes import Node, normal_domain, read_node
+from graphneurons.load.repeats import Heads
 from graphneurons.load.tensors import Tensors
 from graphneurons.load.wording import brief, quoted
 
@@ -30,6 +31,7 @@ class Function:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     nodes: tuple[Node, ...]
+    heads: Heads
     defaults: Mapping[str, Attribute]
     versions: Mapping[str, int]
     own: int
@@ -92,7 +94,10 @@ def _read(proto: Any, where: str, own: int, size: int, tensors: Tensors) -> Func
                 message = f"its attribute {brief(name)} refers to {quoted(source)}, which {where} does not declare"
                 tensors.notices.add("undeclared-attribute", node.label, message)
     versions = {normal_domain(opset.domain): opset.version for opset in proto.opset_import}
-    return Function(where, tuple(proto.input), tuple(proto.output), nodes, defaults, versions, own, size)
+    heads = Heads()
+    for index, node in enumerate(nodes):
+        heads.add(node.name, node.inputs, node.outputs, index)
+    return Function(where, tuple(proto.input), tuple(proto.output), nodes, heads, defaults, versions, own, size)
 
 
 def _calls(proto: Any, functions: Mapping[Key, Any]) -> tuple[int, Counter[Key]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from sys import intern
 from typing import Any, NamedTuple
 
 from graphneurons.graph import CONTROL, NOTHING, Attribute, Inline, WeightRef
 from graphneurons.load.attributes import GRAPH, GRAPHS, kind_of, value_of
+from graphneurons.load.repeats import Heads, Repeats, names_of
 from graphneurons.load.scopes import from_name, scope_of
 from graphneurons.load.tensors import Tensors
 
 
 class Node(NamedTuple):
-    """A node as it stands in the file. ``references`` are (attribute, function attribute) pairs."""
+    """A node as it stands in the file. ``references`` are (attribute, function attribute) pairs. ``alone``: what is
+    read of it depends on its names, so that it does not hold of another node that differs in nothing else."""
 
     type: str
     domain: str
@@ -27,6 +29,7 @@ class Node(NamedTuple):
     scope: tuple[str, ...]
     graphs: tuple[tuple[str, Any], ...] = ()
     references: tuple[tuple[str, str], ...] = ()
+    alone: bool = False
 
     @property
     def label(self) -> str:
@@ -45,11 +48,24 @@ def normal_domain(domain: str) -> str:
 
 def read_node(proto: Any, tensors: Tensors) -> Node:
     """The record of ``proto``. Raises `LoadError` where it has no op type or a malformed attribute."""
-    return read_rest(proto, proto.name, tuple(proto.output[:]), tensors)
+    return read_rest(proto, *names_of(proto), tensors)
 
 
-def read_rest(proto: Any, name: str, outputs: tuple[str, ...], tensors: Tensors) -> Node:
-    """`read_node` where the node's name and outputs were read before."""
+def heads_of(protos: Sequence[Any], repeats: Repeats | None) -> Heads:
+    """The names in each of a graph's nodes, and which of ``protos`` says the rest."""
+    if repeats is not None:
+        repeats.complete(protos)
+        return repeats.heads
+    heads = Heads()
+    for index, proto in enumerate(protos):
+        heads.add(*names_of(proto), index)
+    return heads
+
+
+def read_rest(
+    proto: Any, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...], tensors: Tensors
+) -> Node:
+    """`read_node` where the names were read before."""
     kind = proto.op_type
     domain = proto.domain
     overload = proto.overload
@@ -63,18 +79,19 @@ def read_rest(proto: Any, name: str, outputs: tuple[str, ...], tensors: Tensors)
         domain = intern(normal_domain(domain))
     metadata = proto.metadata_props
     scope = scope_of(name, _texts(metadata)) if metadata else from_name(name) if "/" in name else ()
-    inputs, attributes = tuple(proto.input[:]), proto.attribute
+    attributes = proto.attribute
+    plain = Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope, alone=len(metadata) > 0)
     if not attributes:
-        return Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope)
+        return plain
     # Nodes that have the same attributes share one mapping of them.
     written = tuple([attribute.SerializeToString() for attribute in attributes])
     known = tensors.attributes.get(written)
     if known is not None:
-        return Node(kind, domain, overload, name, inputs, outputs, known, scope)
-    plain = Node(kind, domain, overload, name, inputs, outputs, NOTHING, scope)
+        return plain._replace(attributes=known)
     found = _with_attributes(plain, attributes, tensors)
-    if not (found.graphs or found.references or any(map(_has_tensors, found.attributes.values()))):
-        tensors.attributes[written] = found.attributes
+    if found.graphs or found.references or any(map(_has_tensors, found.attributes.values())):
+        return found._replace(alone=True)
+    tensors.attributes[written] = found.attributes
     return found
 
 

@@ -21,6 +21,7 @@ from graphneurons.load.notices import Notices
 from graphneurons.load.order import first_unsorted, topological
 from graphneurons.load.paths import open_model
 from graphneurons.load.protobuf import SURELY_KNOWN, model_proto, newest_opset
+from graphneurons.load.repeats import Repeats
 from graphneurons.load.sequences import with_slices
 from graphneurons.load.sniff import looks_like, message_like
 from graphneurons.load.tensors import Tensors
@@ -79,7 +80,8 @@ def _honest(path: str) -> Iterator[None]:
 def _load(buffer: Buffer, path: str, directory: str | None) -> ModelGraph:
     with _honest(path), paused_collection():
         try:
-            skimmed = skim(buffer, path)
+            repeats = Repeats()
+            skimmed = skim(buffer, path, repeats)
             model: Any = model_proto().FromString(skimmed.structure)
         except Exception:
             found = looks_like(buffer[:_HEAD])
@@ -89,15 +91,17 @@ def _load(buffer: Buffer, path: str, directory: str | None) -> ModelGraph:
         if not model.HasField("graph"):
             found = looks_like(buffer[:_HEAD]) or message_like(skimmed.top)
             raise LoadError(f"not an ONNX model: this is {found}", file=path)
-        return _graph(model, buffer, skimmed, path, directory)
+        return _graph(model, buffer, skimmed, repeats, path, directory)
 
 
-def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: str | None) -> ModelGraph:
+def _graph(
+    model: Any, buffer: Buffer, skimmed: Skimmed, repeats: Repeats, path: str, directory: str | None
+) -> ModelGraph:
     graph = model.graph
     if not (graph.node or graph.output or graph.initializer or model.ir_version):
         raise LoadError("not an ONNX model: its graph is empty and nothing else is set", file=path)
-    if len(graph.node) > MOST_NODES:
-        raise LoadError(f"{len(graph.node)} nodes are more than the {MOST_NODES} this reads", file=path)
+    if len(repeats.heads.names) > MOST_NODES:
+        raise LoadError(f"{len(repeats.heads.names)} nodes are more than the {MOST_NODES} this reads", file=path)
     notices = Notices()
     externals = Externals(path, directory, notices)
     tensors = Tensors(path, buffer, skimmed, notices, externals, in_memory=directory is None)
@@ -110,7 +114,7 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
     flat.check(graph for info in model.training_info for graph in (info.initialization, info.algorithm))
     flat.check(graph for function in functions.values() for node in function.nodes for _, graph in node.graphs)
     frame = Frame(versions)
-    body = flat.open_graph(graph, frame)
+    body = flat.open_graph(graph, frame, None, repeats)
     inputs = tuple(
         value_of(info, info.name, tensors) for info in graph.input if frame.names[info.name] not in flat.weights
     )
@@ -122,7 +126,8 @@ def _graph(model: Any, buffer: Buffer, skimmed: Skimmed, path: str, directory: s
     if not flat.ops and not outputs:
         notices.add("empty-graph", "", "the graph has no ops and no outputs")
     found = with_slices(with_coefficients(flat.ops, flat.weights), flat.weights)
-    ops = _sorted(found, [*flat.weights, *(value.name for value in inputs)], path, notices)
+    known = [*flat.weights, *(value.name for value in inputs)]
+    ops = tuple(found) if flat.in_order else _sorted(found, known, path, notices)
     externals.report_overlaps()
     info = ModelInfo(
         path,

@@ -7,7 +7,7 @@ long as its dims say; external data inside the model's folder.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -16,6 +16,7 @@ from graphneurons.graph import Attribute, FileSlice, Inline, Sparse, Storage, We
 from graphneurons.load.dtypes import DTYPES, DType, stored_bytes, typed_entries
 from graphneurons.load.externals import Externals
 from graphneurons.load.notices import Notices
+from graphneurons.load.repeats import Repeats
 from graphneurons.load.wire import Buffer, Cut, Skimmed
 from graphneurons.load.wording import quoted
 
@@ -54,6 +55,23 @@ class Tensors:
         if type(stored) is not str:
             self.refuse(where, f"a name in the file is not UTF-8 ({quoted(stored)}); protobuf strings must be")
         return stored
+
+    def all_of(self, protos: Iterable[Any], repeats: Repeats | None) -> Iterator[WeightRef]:
+        """The initializers of a graph, each read when it is asked for. Raises `LoadError` as `weight`."""
+        if repeats is None:
+            for tensor in protos:
+                yield self.weight(tensor, tensor.name or "an initializer without a name")
+            return
+        parsed = self.all_of(protos, None)
+        found: list[WeightRef] = []
+        refills = repeats.refills
+        for name, data, like in zip(refills.names, refills.data, refills.likes, strict=True):
+            if like == len(found):
+                ref = next(parsed)
+            else:
+                ref = WeightRef(name, found[like].dtype, found[like].shape, Inline(data))
+            found.append(ref)
+            yield ref
 
     def weight(self, tensor: Any, where: str, name: str = "") -> WeightRef:
         """The reference to ``tensor``, called ``name`` or else by its own name. Raises `LoadError` naming ``where``."""

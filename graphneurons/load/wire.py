@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from mmap import mmap
 from typing import NoReturn
 
 from graphneurons.errors import LoadError
+from graphneurons.load.repeats import Repeats
 
 Buffer = bytes | mmap
+Readers = Mapping[int, Callable[[bytes], bool]]
 
 LONG = 1024
 """Data of fewer bytes than this is left where it is: it costs less than a page."""
@@ -130,19 +133,19 @@ def _encoded(value: int) -> bytes:
     return bytes(out)
 
 
-def skim(buffer: Buffer, path: str) -> Skimmed:
-    """Cut long weight data out of the ModelProto in ``buffer``.
+def skim(buffer: Buffer, path: str, repeats: Repeats | None = None) -> Skimmed:
+    """Cut long weight data out of the ModelProto in ``buffer``, and whatever ``repeats`` takes of its main graph.
 
     Raises `LoadError` where the bytes are not well-formed protobuf as far as they are walked (short submessages are
     left to the parser), nested deeper than `DEEPEST`, or hold more structure than `MOST_STRUCTURE` bytes.
     """
     try:
-        return _skim(buffer, path)
+        return _skim(buffer, path, {} if repeats is None else repeats.readers)
     except IndexError:
         damaged(path, "the file ends in the middle of a field", len(buffer))
 
 
-def _skim(buffer: Buffer, path: str) -> Skimmed:
+def _skim(buffer: Buffer, path: str, main_readers: Readers) -> Skimmed:
     nonce = os.urandom(16)
     pieces: list[bytes] = []
     repeated: list[tuple[str, int]] = []
@@ -150,6 +153,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
     frame = _Frame(_MODEL, 0, len(buffer), -1, b"")
     stack: list[_Frame] = []
     children, least, end, watched = _CHILDREN[_MODEL], 0, frame.end, -1
+    readers: Readers = {}
     position = pending = depth = fields = kept = 0
     while True:
         if position >= end:
@@ -173,6 +177,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
             children, end = _CHILDREN[frame.kind], frame.end
             least = 0 if frame.kind in (_MODEL, _TENSOR) else LONG
             watched = _WATCHED.get(frame.kind, -1)
+            readers = main_readers if frame.kind == _GRAPH and len(stack) == 1 else {}
             continue
         fields += 1
         if fields > MOST_FIELDS and fields > MOST_FIELDS + (kept + position - pending) // 64:
@@ -194,12 +199,22 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
                 stop = position + long_length
             if stop > end:
                 damaged(path, f"a field of {stop - position} bytes runs past the end of its {_NAMES[frame.kind]}", at)
+            reader = readers.get(tag)
             if stop - position < least and tag > 7:
+                if reader is not None and reader(buffer[position:stop]):
+                    if at > pending:
+                        pieces.append(buffer[pending:at])
+                    kept += stop - pending
+                    frame.removed += stop - at
+                    position = pending = stop
+                    continue
                 if tag == watched:
                     _check_short(buffer, position, stop, path)
                 position = stop
                 continue
             field = tag >> 3
+            if reader is not None:
+                reader(b"")  # Too long to be read: counted among what is parsed.
             if not frame.kind:
                 top.add((field, wire))
             child = children.get(field)
@@ -243,6 +258,7 @@ def _skim(buffer: Buffer, path: str) -> Skimmed:
             children, end = _CHILDREN[child], stop
             least = 0 if child == _TENSOR else LONG
             watched = _WATCHED.get(child, -1)
+            readers = main_readers if child == _GRAPH and len(stack) == 1 else {}
             continue
         field = tag >> 3
         if not frame.kind:
