@@ -105,14 +105,10 @@ def _break(border: npt.NDArray[np.bool_], joined: Integers, ends: Integers) -> N
 
 
 def _hand_on(border: npt.NDArray[np.bool_], one: Integers, other: Integers) -> None:
-    """What is tied to a slot begins and ends where it does."""
+    """What is tied to a slot begins where it does. (It ends where the next begins, or where the tie does.)"""
     for _ in range(_MOST_ROUNDS):
-        changed = False
-        for a, b in ((one, other), (one + 1, other + 1)):
-            uneven = border[a] != border[b]
-            if uneven.any():
-                border[a[uneven]] = border[b[uneven]] = True
-                changed = True
-        if not changed:
+        uneven = border[one] != border[other]
+        if not uneven.any():
             return
+        border[one[uneven]] = border[other[uneven]] = True
     _single(border, np.concatenate([one, other]))

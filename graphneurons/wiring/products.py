@@ -127,10 +127,11 @@ class Wholes:
         return None
 
     def _is_apart(self, number: int, cuts: Mapping[int, Integers]) -> bool:
-        """Whether every element of a product is cut by itself, and along every factor it could be cut as a whole."""
+        """Whether every element of a product is cut by itself, and along every factor it could be cut as a whole. (All
+        cuts are met on every axis, so that it is enough that there are as many.)"""
         own = cuts[self._of[number][0]]
         is_whole = all(self._alone[axis] and self._covers(number, k) for k, axis in enumerate(self._of[number][1:]))
-        return is_whole and own.size == max(int(cut.max()) + 1 for cut in cuts.values()) == distinct(own).size
+        return is_whole and own.size == int(own.max()) + 1
 
     def _longest(self, number: int) -> int:
         """The factor of which there are most slots: as many cuts as can stay apart."""
