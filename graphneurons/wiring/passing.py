@@ -6,17 +6,19 @@ looked at from another side. So how the first of many ops saw them (blocks of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from graphneurons.axes.planes import Plane, TooLargeError
+from graphneurons.axes.notation import Rule
+from graphneurons.axes.planes import LARGEST, Plane, TooLargeError
 from graphneurons.axes.resolving import Doing
 from graphneurons.axes.rules.site import NoRule
 from graphneurons.axes.steps import told_by_shapes
 from graphneurons.graph import Op
 from graphneurons.wiring.aligning import aligned_plane
-from graphneurons.wiring.records import Integers
+from graphneurons.wiring.records import Integers, JunctionKind
+from graphneurons.wiring.registry import are_apart
 from graphneurons.wiring.rides import Passage, Reader, Ride, View
 
 
@@ -27,6 +29,26 @@ def passenger(ride: Ride, op: Op, doing: Doing) -> Plane | None:
     if rider is None or isinstance(rider, int) or rider.first is None or rider.first < 0:
         return None
     return rider
+
+
+_MEETING: Mapping[str, JunctionKind] = {"sum": "sum", "product": "product"}
+
+
+def meets(ride: Ride, op: Op, doing: Doing) -> bool:
+    """Makes the junction of two activations that ``op`` adds or multiplies, if that is plain: both are numbered in rows
+    of one shape, and no neuron is in both. False, and nothing is done, if it is not."""
+    step, names = doing.step, op.inputs
+    if not len(names) == len(doing.fed) == 2 == len(op.outputs) + 1 or not isinstance(step, Rule):
+        return False
+    kind, shape = _MEETING.get(step.kind) if told_by_shapes(op, step) else None, doing.made[0]
+    one, other = ride.riders.get(names[0]), ride.riders.get(names[1])
+    if kind is None or not isinstance(one, Plane) or not isinstance(other, Plane):
+        return False
+    members = (one, other)
+    if not one.shape == other.shape == shape or 2 * one.data.size > LARGEST or not are_apart(members):
+        return False
+    ride.riders[op.outputs[0]] = ride.registry.junction_of_all(kind, op.name, one.shape, members)
+    return True
 
 
 def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, readers: Sequence[Reader]) -> None:

@@ -21,7 +21,7 @@ from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.aligning import aligned_plane, modulated_source
 from graphneurons.wiring.arriving import MOST_ALTERNATIVES, alternatives, arriving, brought, given_constant
 from graphneurons.wiring.meeting import Guest, guest, meet
-from graphneurons.wiring.passing import follow, passage_of, passenger
+from graphneurons.wiring.passing import follow, meets, passage_of, passenger
 from graphneurons.wiring.picking import picked
 from graphneurons.wiring.records import CONSTANT, MIXED, Integers, JunctionKind
 from graphneurons.wiring.registry import are_apart
@@ -54,7 +54,8 @@ def walk(ride: Ride, kept: frozenset[str]) -> None:
     for op, doing in ride.resolution.running:
         rider = passenger(ride, op, doing)
         if rider is None:
-            _ride(ride, op, doing)
+            if not meets(ride, op, doing):
+                _ride(ride, op, doing)
         else:
             reading, modulated = ride.readers.get(op.name, ()), ride.modulated.get(op.name, ())
             alike = (doing, rider.data.shape, id(reading[0].labels) if reading else 0, modulated)
