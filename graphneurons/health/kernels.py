@@ -61,24 +61,22 @@ class Steps(NamedTuple):
 class Measuring(NamedTuple):
     """What to measure. Neurons lie along one of the two inner axes and the other is summed, and so do channels.
 
-    ``tiny``: the smallest normal number of the stored type. ``keyed``: whether `Sums.key` is wanted. ``buffer`` is the
-    thread's.
+    ``tiny``: the smallest normal number of the stored type. ``buffer`` is the thread's.
     """
 
     neurons: Side
     channels: Side
     tiny: float
-    keyed: bool
     buffer: Buffer
 
 
 def measure(
-    x: Numbers, how: Measuring, weighing: Weighing, steps: Steps | None = None, scale: Numbers | None = None
+    x: Numbers, how: Measuring, weighing: Weighing | None, steps: Steps | None = None, scale: Numbers | None = None
 ) -> tuple[Sums, Sums]:
     """(of neurons, of channels) of a tile ``x`` (outer, upper, lower); floating point errors are to be ignored.
 
     ``scale``: what is to be multiplied to the numbers of each neuron, positive, along the inner axis that neurons lie
-    along; the sums are those of the products.
+    along; the sums are those of the products. ``weighing`` is None where no key is wanted.
     """
     neurons, channels = how.neurons, how.channels
     squares = how.buffer("squares", x.nbytes).view(x.dtype).reshape(x.shape)
@@ -115,7 +113,7 @@ def measure(
     low, high = _bounds(x, neurons, steps)
     _compare(np.greater, x, steps, mask)
     positive, across = _counted(mask, neurons, channels)
-    total, key = _summed(x, neurons), weighed(x, neurons, weighing) if how.keyed else None
+    total, key = _summed(x, neurons), None if weighing is None else weighed(x, neurons, weighing)
     if scale is not None and weights is not None:
         low, high, total = low * scale, high * scale, total * scale
         key = None if key is None else key * scale
@@ -181,14 +179,14 @@ def _is_lost(square: Array, zeros: Array | None, x: Numbers, side: Side) -> bool
     return bool((low & ((0 if zeros is None else zeros) < x.shape[_axis(side)])).any())
 
 
-def _wide(x: Numbers, how: Measuring, weighing: Weighing) -> tuple[Sums, Sums]:
+def _wide(x: Numbers, how: Measuring, weighing: Weighing | None) -> tuple[Sums, Sums]:
     """The same in float64, which holds the square of every float32."""
     wide = how.buffer("wide", x.size * 8).view(np.float64).reshape(x.shape)
     np.copyto(wide, x)
     return measure(wide, how, weighing)
 
 
-def _broken(x: Numbers, how: Measuring, weighing: Weighing) -> tuple[Sums, Sums]:
+def _broken(x: Numbers, how: Measuring, weighing: Weighing | None) -> tuple[Sums, Sums]:
     """The same over what is finite; NaN and infinities are counted."""
     neurons, channels = how.neurons, how.channels
     clean = how.buffer("clean", x.nbytes).view(x.dtype).reshape(x.shape)

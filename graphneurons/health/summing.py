@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -119,7 +120,7 @@ class Summing:
         mine, theirs = (upper if side == "upper" else lower for side in self._sides)
         self._neurons = Index(numbering.outer.neurons, mine.neurons, numbering.neurons)
         self._channels = Index(numbering.outer.channels, theirs.channels, numbering.channels)
-        self._random = tuple(random_factors(run, seed) for run in (numbering.outer, upper, lower))
+        self._seed = seed
 
     def chunk(self, start: int, stop: int, read: Read, buffer: Buffer) -> Chunk:
         """The sums over rows ``[start, stop)`` (see `numbering.rows`)."""
@@ -131,7 +132,7 @@ class Summing:
             along = upper if side == "upper" else (0, self.numbering.lower.size)
             found.append(Entries(*index.span(outer, along)))
         neurons, channels = found
-        how = Measuring(*self._sides, self._tiny, self._keyed, buffer)
+        how = Measuring(*self._sides, self._tiny, buffer)
         with np.errstate(all="ignore"):
             for piece in tiles(self.numbering, TILE, start, stop):
                 self._add(piece, *read(piece), neurons, channels, how)
@@ -147,7 +148,7 @@ class Summing:
         channels: Entries,
         how: Measuring,
     ) -> None:
-        mine, theirs = measure(x, how, self._weighing(tile), steps, scale)
+        mine, theirs = measure(x, how, self._weighing(tile) if self._keyed else None, steps, scale)
         if mine.key is not None:
             np.multiply(mine.key, self._random[0][slice(*tile.outer), None], out=mine.key)
         for entries, index, side, sums in zip(
@@ -155,6 +156,13 @@ class Summing:
         ):
             at, is_unique = index.at(tile.outer, tile.upper if side == "upper" else tile.lower, entries.first)
             entries.add(at, is_unique, sums)
+
+    @cached_property
+    def _random(self) -> tuple[Numbers, Numbers, Numbers]:
+        """Random factors along outer, upper and lower."""
+        runs = self.numbering.outer, self.numbering.upper, self.numbering.lower
+        outer, upper, lower = [random_factors(run, self._seed) for run in runs]
+        return outer, upper, lower
 
     def _weighing(self, tile: Tile) -> Weighing:
         _, upper, lower = self._random
