@@ -8,28 +8,59 @@ from typing import Any
 
 from graphneurons.load.programs import Argument, Call, Ref
 
+Shape = tuple[int, ...]
+
+
+def _not_told(module: Any, shape: Shape) -> None:
+    return None
+
+
+def _linear(module: Any, shape: Shape) -> Shape | None:
+    outputs, inputs = module.weight.shape
+    fits = shape and shape[-1] == inputs and (module.bias is None or module.bias.shape == (outputs,))
+    return (*shape[:-1], outputs) if fits else None
+
+
+def _convolution(module: Any, shape: Shape) -> Shape | None:
+    """Windows that fit into every axis after the first two, both ends padded with zeros."""
+    outputs, inputs, *taps = module.weight.shape
+    padding, dilation, stride = module.padding, module.dilation, module.stride
+    if module.padding_mode != "zeros" or len(shape) != 2 + len(taps) or shape[1] != inputs * module.groups:
+        return None
+    if any(not isinstance(each, tuple) or len(each) != len(taps) for each in (padding, dilation, stride)):
+        return None
+    if outputs % module.groups or not (module.bias is None or module.bias.shape == (outputs,)):
+        return None
+    sizes = [
+        (size + 2 * ends - gap * (tap - 1) - 1) // step + 1
+        for size, ends, gap, tap, step in zip(shape[2:], padding, dilation, taps, stride, strict=True)
+    ]
+    return (shape[0], outputs, *sizes) if min(shape[0], *sizes) > 0 else None
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """``operands``: arguments of ``forward`` that are operands; ``stored``: parameters and buffers that follow them, in
     the order of the rule; ``attributes``: names of the module's own attributes the rule reads; ``alike``: what it
-    returns has the shape and the type of what it is given."""
+    returns has the shape and the type of what it is given; ``shape``: what shape the module returns for one that it is
+    given, None if it has to be called to tell."""
 
     operands: int
     stored: tuple[str, ...]
     attributes: tuple[str, ...] = ()
     alike: bool = False
+    shape: Callable[[Any, Shape], Shape | None] = _not_told
 
 
 _WEIGHTS = ("weight", "bias")
 _STATISTICS = ("running_mean", "running_var")
 
 LEAVES: Mapping[str, Leaf] = {
-    "Linear": Leaf(1, _WEIGHTS),
-    "NonDynamicallyQuantizableLinear": Leaf(1, _WEIGHTS),
+    "Linear": Leaf(1, _WEIGHTS, shape=_linear),
+    "NonDynamicallyQuantizableLinear": Leaf(1, _WEIGHTS, shape=_linear),
     "Conv1D": Leaf(1, _WEIGHTS),
     "Bilinear": Leaf(2, _WEIGHTS),
-    **{f"Conv{d}d": Leaf(1, _WEIGHTS, ("groups",)) for d in (1, 2, 3)},
+    **{f"Conv{d}d": Leaf(1, _WEIGHTS, ("groups",), shape=_convolution) for d in (1, 2, 3)},
     **{f"ConvTranspose{d}d": Leaf(1, _WEIGHTS, ("groups",)) for d in (1, 2, 3)},
     "Embedding": Leaf(1, ("weight",)),
     "LayerNorm": Leaf(1, _WEIGHTS, ("normalized_shape",), alike=True),
@@ -70,6 +101,13 @@ def is_alike(call: Call) -> bool:
     """Whether the call of a leaf returns what has the shape and the type of its first operand."""
     leaf = LEAVES.get(call.target.removeprefix("torch.nn."))
     return leaf is not None and leaf.alike
+
+
+def leaf_shape(module: Any, shape: Shape) -> Shape | None:
+    """What shape a module of the table returns for one that its weights agree with, None if it has to be called."""
+    leaf = LEAVES.get(type(module).__name__)
+    changed = module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module)
+    return None if leaf is None or changed else leaf.shape(module, shape)
 
 
 def _recurrent(
