@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -47,14 +48,27 @@ def with_metadata() -> NodeProto:
     return made
 
 
-def branching() -> NodeProto:
-    branch = graph([helper.make_node("Relu", ["x"], ["r"])], [], ["r"])
+def branching(size: int = 1) -> NodeProto:
+    names = ["x", *(f"r{index}" for index in range(size))]
+    branch = graph([helper.make_node("Relu", [a], [b]) for a, b in pairwise(names)], [], names[-1:])
+    if size > 1:
+        branch.node.insert(0, helper.make_node("Custom", ["x"], ["long"], domain="d", text="t" * LONG))
     return helper.make_node("If", ["x"], [""], name="if", then_branch=branch, else_branch=branch)
 
 
-def calling() -> ModelProto:
+def captures(name: str) -> ModelProto:
+    """A loop whose body reads ``name``, before a chain."""
+    made = chain(node("Relu"), node("Tanh"))
+    inside = helper.make_node("Relu", [name], [name if name == "state" else "r"])
+    body = graph([inside], ["n", "go", "state"], ["go", "state"])
+    made.graph.node.insert(0, helper.make_node("Loop", ["", "", "x"], ["looped"], name="loop", body=body))
+    return made
+
+
+def calling(*order: int) -> ModelProto:
     body = [helper.make_node("Relu", ["a"], ["t"], name="inner"), helper.make_node("Tanh", ["t"], ["b"])]
-    function = helper.make_function("local", "Twice", ["a"], ["b"], body, [helper.make_opsetid("", 20)])
+    inside = [body[index] for index in order]
+    function = helper.make_function("local", "Twice", ["a"], ["b"], inside, [helper.make_opsetid("", 20)])
     return chain(node("Twice", domain="local"), node("Relu"), functions=[function])
 
 
@@ -117,8 +131,13 @@ MODELS: dict[str, ModelProto] = {
     "no names": chain(node("Relu", name=""), node("Tanh")),
     "constants": chain(constant(), node("Relu")),
     "metadata": chain(with_metadata()),
+    "tensors of their own": chain(node("Custom", domain="d", table=floats("", 3))),
     "subgraphs": chain(branching(), node("Relu")),
-    "functions": calling(),
+    "long subgraphs": chain(branching(100), node("Relu")),
+    "a subgraph that reads what is made later": captures("v4"),
+    "a subgraph that gives back what it reads": captures("state"),
+    "functions": calling(0, 1),
+    "functions out of order": calling(1, 0),
     "overloads": changed(lambda g: [setattr(op, "overload", "o") for op in g.node]),
     "domains": chain(node("Gelu", domain="com.microsoft"), node("Relu", domain="ai.onnx")),
     "long names": changed(lambda g: setattr(g.node[4], "name", "n" * 200)),
@@ -134,6 +153,7 @@ MODELS: dict[str, ModelProto] = {
         ),
     ),
     "inputs with defaults": changed(lambda g: g.input.append(value("w1", (2, 2)))),
+    "inputs with two defaults": changed(lambda g: g.input.extend([value("w1", (2, 2)), value("w1", (2, 2))])),
     "out of order": changed(lambda g: g.node.sort(key=lambda op: -len(op.op_type))),
     "first of its kind last": changed(lambda g: g.node.reverse()),
     "reads nothing": changed(lambda g: g.node[5].input.__setitem__(0, "nothing")),
@@ -154,6 +174,24 @@ def test_the_order_of_fields_makes_no_difference(name: str) -> None:
     assert ModelProto.FromString(other) == MODELS[name]
     assert taken(data) > (0, 0) == taken(other)
     assert said(data) == said(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("out of order", "nodes are not in the order they run"),
+        ("functions out of order", "nodes are not in the order they run"),
+        ("a subgraph that reads what is made later", "nodes are not in the order they run"),
+        ("reads nothing", "block.5/op (makes v5): reads 'nothing', which nothing in the file makes"),
+        ("made twice", "v3: the value is defined twice"),
+        ("stored and made", "v2: the value is defined twice"),
+        ("inputs with two defaults", "w1: the value is defined twice"),
+        ("a subgraph that gives back what it reads", "state: the value is defined twice"),
+        ("its own result", "the op needs its own result 'v5': the graph has a cycle"),
+    ],
+)
+def test_what_is_odd_in_nodes_that_are_not_parsed_is_seen(name: str, says: str) -> None:
+    assert says in said(MODELS[name].SerializeToString())
 
 
 def test_the_first_of_each_kind_is_parsed() -> None:
