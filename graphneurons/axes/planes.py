@@ -105,9 +105,10 @@ def _array(shape: Shape, data: npt.NDArray[Any]) -> Plane:
 
 def distinct(numbers: Integers) -> Integers:
     """The different values among ``numbers``, sorted. (`numpy.unique` drags in all of numpy.ma.)"""
-    if numbers.size < 2:
-        return numbers.reshape(-1)
-    ordered: Integers = np.sort(numbers, axis=None)
+    flat = numbers.reshape(-1)
+    if flat.size < 2 or (flat[1:] > flat[:-1]).all():
+        return flat
+    ordered: Integers = np.sort(flat)
     first = np.concatenate([[True], ordered[1:] != ordered[:-1]])
     found: Integers = ordered[first]
     return found

@@ -117,7 +117,8 @@ def _note(
                     numbers = arriving(step, partner, names, plane).data
                 except (NoRule, planes.TooLargeError):
                     continue
-                if numbers.size > 1 and planes.distinct(numbers[numbers >= 0]).size > 1:
+                known = numbers[numbers >= 0]
+                if known.size > 1 and (known != known[0]).any():
                     arrived[name].append(axis)
             for name, axes in arrived.items():
                 found.setdefault(name, []).append(tuple(sorted(set(axes))))

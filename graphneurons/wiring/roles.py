@@ -18,7 +18,7 @@ from graphneurons.axes.planes import Plane, distinct
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.steps import Layout
 from graphneurons.graph import Op
-from graphneurons.wiring.records import Integers, Wiring
+from graphneurons.wiring.records import Integers, Source, Wiring
 from graphneurons.wiring.rides import PLAYED, Ride
 from graphneurons.wiring.wiring import Named
 
@@ -167,32 +167,33 @@ def _makers(ride: Ride, wiring: Wiring, op: Op, index: int) -> Sequence[str]:
 def layers_behind(wiring: Wiring, numbers: Integers, levels: int) -> list[str] | None:
     """Ids of the layers ``numbers`` belong to, junctions opened ``levels`` deep; None if anything else is there."""
     found: dict[str, None] = {}
-    front = numbers
+    front: Sequence[Integers] = [numbers]
     for _ in range(levels + 1):
-        known = distinct(front[front >= 0])
         inner = []
-        for source, index in (wiring.locate(int(number)) for number in _borders(wiring, known)):
+        for source in _senders(wiring, front):
             if source.kind == "layer":
                 found[source.id] = None
             elif source.kind == "junction":
                 inner.append(source)
             else:
                 return None
-            _ = index
         if not inner:
             return list(found)
-        members = [member for source in inner for member in wiring.junction[source.id].members]
-        front = np.concatenate(members)
+        front = [member for source in inner for member in wiring.junction[source.id].members]
     return None
 
 
-def _borders(wiring: Wiring, known: Integers) -> Iterator[int]:
-    """One number of every source among sorted ``known`` numbers."""
-    at = 0
-    while at < known.size:
-        source, _ = wiring.locate(int(known[at]))
-        yield int(known[at])
-        at = int(np.searchsorted(known, source.base + max(source.size, 1)))
+def _senders(wiring: Wiring, parts: Sequence[Integers]) -> list[Source]:
+    """Every source that any of the numbers in ``parts`` belongs to, in the order of their numbers."""
+    found: dict[int, Source] = {}
+    for numbers in parts:
+        known = distinct(numbers)
+        at = int(known.searchsorted(0))
+        while at < known.size:
+            source, _ = wiring.locate(int(known[at]))
+            found[source.base] = source
+            at = int(known.searchsorted(source.base + max(source.size, 1)))
+    return [found[base] for base in sorted(found)]
 
 
 def _mlp(wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
