@@ -57,6 +57,6 @@ def _aligned(item: Named, ride: Ride) -> Modulator:
 
 
 def _modulated(ride: Ride, item: Named) -> Source | None:
-    keys = [(item.op.name, use.operand) for use in item.uses]
-    found = [ride.aligned[key] for key in keys if key in ride.aligned]
-    return found[0] if found and all(source is found[0] for source in found) else None
+    name, aligned = item.op.name, ride.aligned
+    found = [aligned[name, use.operand] for use in item.uses if (name, use.operand) in aligned]
+    return found[0] if found and (len(found) == 1 or all(source is found[0] for source in found)) else None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
+from math import prod
 
 from graphneurons.activations import activation_of
 from graphneurons.analysis import (
@@ -17,7 +19,9 @@ from graphneurons.analysis import (
     WeightUse,
 )
 from graphneurons.axes.binding import Binding
+from graphneurons.axes.labelling import OperandLabel
 from graphneurons.axes.resolving import Resolution
+from graphneurons.axes.steps import Step
 from graphneurons.axes.uses import Use
 from graphneurons.graph import Op
 from graphneurons.naming import unique_ids
@@ -108,9 +112,7 @@ def _layers(
     alike: dict[tuple[str, ...], list[Named]] = {}
     for item in groups:
         name, op, found = item.id, item.op, item.uses
-        labels = {use.operand: use.label for use in found if use.label is not None}
-        neurons = max([label.neurons for label in labels.values()])
-        synapses = sum([label.synapses_per_neuron for label in labels.values()])
+        neurons, synapses, units = _sizes(resolution.steps[op.name], *[(use.operand, use.label) for use in found])
         same = alike.setdefault(tuple([use.root for use in found]), [])
         layers.append(
             Layer(
@@ -123,7 +125,7 @@ def _layers(
                 synapses=neurons * synapses,
                 activation=item.activation,
                 weights=_weights(found),
-                units=_units(resolution, op, found),
+                units=units,
                 tied_to=next((other.id for other in same if _are_tied(item, other)), None),
                 role=roles.get(name),
                 attached=attached.get(name, ()),
@@ -139,18 +141,19 @@ def _are_tied(one: Named, other: Named) -> bool:
     return all(a == b or (a and b and (a.part, a.axes) == (b.part, b.axes)) for a, b in weights)
 
 
-def _units(resolution: Resolution, op: Op, found: Sequence[Use]) -> int | None:
-    """Hidden units of a recurrent op: of its neuron factors, those that its output still has."""
-    step = resolution.steps[op.name]
-    label = found[0].label
-    if not isinstance(step, Binding) or step.rule.kind != "recurrent" or label is None:
-        return None
+@lru_cache(maxsize=8192)
+def _sizes(step: Step, *told: tuple[int, OperandLabel | None]) -> tuple[int, int, int | None]:
+    """Of an op whose weight operands are labelled so: its neurons, the synapses of each, and its hidden units, if it is
+    recurrent: of its neuron factors, those that its output still has."""
+    labels = {operand: label for operand, label in told if label is not None}
+    neurons = max([label.neurons for label in labels.values()])
+    synapses = sum([label.synapses_per_neuron for label in labels.values()])
+    first = told[0][1]
+    if not isinstance(step, Binding) or step.rule.kind != "recurrent" or first is None:
+        return neurons, synapses, None
     kept = {name for axis in step.results[0] or () for name in axis}
-    units = 1
-    for name, role in label.roles.items():
-        if role == "neuron" and name in kept:
-            units *= label.sizes[name]
-    return units
+    units = [first.sizes[name] for name, role in first.roles.items() if role == "neuron" and name in kept]
+    return neurons, synapses, prod(units)
 
 
 def _lookups(groups: Sequence[Named]) -> tuple[Lookup, ...]:
@@ -184,12 +187,13 @@ def _totals(layers: Sequence[Layer], groups: Sequence[Named], found: Sequence[Us
                 synapses += layer.neurons * label.synapses_per_neuron
     elements = _elements(found)
     lost = {use.root for use in found if use.part == "unlabelled"}
+    whole = sum(elements.values())
     return Totals(
-        neurons=sum(layer.neurons for layer in layers if layer.tied_to is None),
+        neurons=sum([layer.neurons for layer in layers if layer.tied_to is None]),
         synapses=synapses,
-        parameters=sum(elements.values()),
-        labelled_elements=sum(size for root, size in elements.items() if root not in lost),
-        weight_elements=sum(elements.values()),
+        parameters=whole,
+        labelled_elements=whole - sum([elements[root] for root in lost]),
+        weight_elements=whole,
     )
 
 
@@ -204,7 +208,8 @@ def _elements(found: Iterable[Use]) -> Mapping[str, int]:
     """Stored tensor -> how many numbers it holds; packed ones count what they unpack to."""
     elements: dict[str, int] = {}
     for use in found:
-        packed = use.label is not None and use.label.packed is not None and use.part == "weight"
-        size = use.label.neurons * use.label.synapses_per_neuron if packed and use.label else use.ref.elements
+        label, size = use.label, use.ref.elements
+        if label is not None and label.packed is not None and use.part == "weight":
+            size = label.neurons * label.synapses_per_neuron
         elements[use.root] = max(size, elements.get(use.root, 0))
     return elements

@@ -91,6 +91,9 @@ class _Walk:
     folded: int = 0
 
 
+_NONE_YET: tuple[Asked, Mapping[Contents, tuple[Doing, Made]]] = ((), {})
+
+
 def resolve(
     graph: ModelGraph, shapes: Mapping[str, Shape] | None = None, dims: Mapping[str, int] | None = None
 ) -> Resolution:
@@ -116,7 +119,7 @@ def resolve(
     running: list[tuple[Op, Doing]] = []
     for op in graph.ops:
         like = (op.type, op.domain, op.version, id(op.attributes), len(op.outputs), *map(told.get, op.inputs))
-        asked, before = plain.get(like, ((), {}))
+        asked, before = plain.get(like, _NONE_YET)
         found = before.get(_contents(walk, op, asked) if asked else ())
         if found is not None:
             doing, made = found
