@@ -10,6 +10,7 @@ to that. What counts are the ratios: all columns see the same machine, in turn. 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import statistics
@@ -89,6 +90,8 @@ def compared(
 ) -> Iterator[dict[str, Any]]:
     """One row per kind of weights (``float32-rows``): ``kind``, ``gigabytes``, the medians of each way (``read``,
     ``naive``, ``scan``, ``nothing``: ``wall`` and ``cpu`` seconds, peak ``mb``), and the `ratios` of the scan."""
+    # As an installed package is; else every run compiles what changed, where Python may not write.
+    compileall.compile_dir(ROOT / "graphneurons", quiet=1)
     with tempfile.TemporaryDirectory(dir=directory) as folder:
         for kind in kinds:
             dtype, _, layout = kind.partition("-")

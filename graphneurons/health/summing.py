@@ -174,15 +174,15 @@ class Summing:
         is_wanted = np.zeros(found.size, np.bool_)
         is_wanted[wanted] = True
         side = self._sides[0]
-        for tile in tiles(self.numbering, TILE):
-            at, _ = self._neurons.at(tile.outer, tile.upper if side == "upper" else tile.lower, 0)
-            if not is_wanted[at].any():
-                continue
-            with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for tile in tiles(self.numbering, TILE):
+                at, _ = self._neurons.at(tile.outer, tile.upper if side == "upper" else tile.lower, 0)
+                if not is_wanted[at].any():
+                    continue
                 # In float64, as numbers may be so large or small that float32 does not hold their sums.
                 key = weighed(read(tile).astype(np.float64), side, self._weighing(tile))
                 key *= self._random[0][slice(*tile.outer), None]
-            np.add.at(found, np.arange(at.start, at.stop) if isinstance(at, slice) else at, key.reshape(-1))
+                np.add.at(found, np.arange(at.start, at.stop) if isinstance(at, slice) else at, key.reshape(-1))
         return found
 
     def whole(self) -> Chunk:
