@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,6 @@ class Standing:
 
     def __init__(self, walk: Coupling, atoms: Atoms, closed: Closed, used: Mapping[str, object]) -> None:
         self.atoms = atoms
-        self.closed = closed
         self.bundles: list[list[tuple[str, int]]] = []
         known: dict[object, int] = {}
         classes, places = [], []
@@ -67,19 +67,23 @@ class Standing:
                         self.bundles.append([])
                 self.bundles[number].append((root, axis))
         joined = together(classes)
-        order = np.argsort(joined, kind="stable")
         self.numbers = np.repeat(np.arange(len(classes)), np.array([told.size for told in classes], dtype=np.int64))
-        self.numbers = self.numbers[order]
-        self.places = together(places)[order]
-        self.ends = np.cumsum(np.bincount(joined, minlength=closed.label.size))
+        self.places = together(places)
         self.told = np.array([any(root in used for root, _ in bundle) for bundle in self.bundles], dtype=bool)
+        self.traits = _mixed(closed.traits)
+        self._order = np.argsort(joined, kind="stable")
+        self._counts = np.bincount(joined, minlength=closed.label.size)
+        self._ends = np.cumsum(self._counts)
 
-    def rows(self, nodes: Integers) -> tuple[Integers, Integers]:
-        """(position in ``nodes``, position in the sorted places) of everything the classes ``nodes`` stand at."""
-        ends = self.ends[nodes]
-        counts = ends - np.where(nodes > 0, self.ends[nodes - 1], 0)
-        owners = np.repeat(np.arange(nodes.size), counts)
-        return owners, np.arange(owners.size) + np.repeat(ends - np.cumsum(counts), counts)
+    def rows(self, nodes: Integers, cut: Integers) -> tuple[Integers, Integers]:
+        """(cut, where in `numbers` and `places`) of everything the classes ``nodes`` stand at, cut by cut and, of each,
+        bundle by bundle and place by place."""
+        counts, ends = self._counts[nodes], self._ends[nodes]
+        at = np.arange(int(counts.sum())) + np.repeat(ends - np.cumsum(counts), counts)
+        bits = self.places.size.bit_length()
+        keys = (np.repeat(cut, counts) << bits) + self._order[at]
+        keys.sort()
+        return keys >> bits, keys & ((1 << bits) - 1)
 
 
 def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -93,18 +97,15 @@ def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 def families(axes: Standing, nodes: Integers, cut: Integers, codes: Integers, op: str) -> Iterator[Family]:
     """Cuts that stand on the same axes, equally often, and are read by the same ops, together."""
-    owners, at = axes.rows(nodes)
+    which, at = axes.rows(nodes, cut)
     if not at.size:
         return
-    which, number, place = cut[owners], axes.numbers[at], axes.places[at]
-    if (which[1:] < which[:-1]).any() or codes.size < nodes.size:
-        order = np.lexsort((place, number, which))
-        which, number, place = which[order], number[order], place[order]
+    number, place = axes.numbers[at], axes.places[at]
     heads = _heads(which, number)
-    counts = np.diff(np.append(heads, which.size))
+    counts = np.append(heads[1:], which.size) - heads
     trait = np.zeros(codes.size, dtype=np.uint64)
     with np.errstate(over="ignore"):
-        np.add.at(trait, cut, _mixed(axes.closed.traits[nodes]))
+        np.add.at(trait, cut, axes.traits[nodes])
         stands = number[heads].astype(np.uint64) * np.uint64(1 << 32) + counts.astype(np.uint64)
         np.add.at(trait, which[heads], _mixed(stands))
     used = np.zeros(codes.size, dtype=bool)
@@ -128,12 +129,10 @@ def families(axes: Standing, nodes: Integers, cut: Integers, codes: Integers, op
         length = int(lengths[cuts[0]])
         table = place[starts[cuts][:, None] + np.arange(length)]
         numbers = number[starts[cuts[0]] : starts[cuts[0]] + length]
-        columns = np.flatnonzero(np.diff(numbers, prepend=-1))
-        rows = {
-            int(numbers[start]): table[:, start:stop]
-            for start, stop in zip(columns.tolist(), [*columns[1:].tolist(), length], strict=True)
-        }
-        order = _order(next(iter(rows.values())))
+        columns = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), length]
+        rows = {int(numbers[start]): table[:, start:stop] for start, stop in pairwise(columns)}
+        # No two cuts stand at one place.
+        order = np.argsort(next(iter(rows.values()))[:, 0])
         wide = widths[present[cuts]][order]
         members = nodes[by_family[ends[kind] : ends[kind + 1]]]
         ordered = {axis: places[order] for axis, places in rows.items()}
@@ -145,9 +144,3 @@ def _heads(which: npt.NDArray[Any], number: Integers) -> Integers:
     new = np.ones(which.size, dtype=bool)
     new[1:] = (which[1:] != which[:-1]) | (number[1:] != number[:-1])
     return np.flatnonzero(new)
-
-
-def _order(first: Integers) -> Integers:
-    """The order of the indices along the first axis they stand on."""
-    order: Integers = np.lexsort(first.T[::-1])
-    return order

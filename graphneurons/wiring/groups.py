@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graphneurons.collecting import paused_collection
 from graphneurons.wiring.atoms import atoms
 from graphneurons.wiring.closing import CUTTABLE, close
 from graphneurons.wiring.coupling import couple
@@ -35,7 +36,11 @@ def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
     """
     if analysis.resolution is None:
         raise ValueError("this analysis does not hold the graph's shapes; get it from graphneurons.analyze")
-    walk = couple(analysis.resolution)
+    with paused_collection():
+        return _groups(analysis, couple(analysis.resolution))
+
+
+def _groups(analysis: Analysis, walk: Coupling) -> tuple[Group, ...]:
     whole = atoms(walk.ledger)
     closed = close(whole.ties)
     uses = _uses(analysis)
@@ -54,27 +59,30 @@ def coupled_groups(analysis: Analysis) -> tuple[Group, ...]:
     left = roots[closed.gridded[roots] & ~covered[roots]]
     codes = np.where(closed.codes[left] == CUTTABLE, 0, closed.codes[left])
     found.extend(families(axes, left, np.arange(left.size), codes, ""))
-    return _named(axes, _Told(walk, uses), _without_twins(found))
+    return _named(_Told(walk, axes, uses), _without_twins(found))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Told:
-    """What members say, told once for every axis of a stored tensor. ``uses``: see `_uses`."""
+    """What members say, told once for every bundle of axes. ``uses``: see `_uses`."""
 
     walk: Coupling
+    axes: Standing
     uses: Mapping[str, list[tuple[str, str | None, WeightUse, str]]]
-    known: dict[tuple[str, int], tuple[str, tuple[MemberUse, ...], bool]] = field(default_factory=dict)
+    known: dict[int, list[tuple[str, str, int, tuple[MemberUse, ...], bool]]] = field(default_factory=dict)
 
-    def of(self, root: str, axis: int) -> tuple[str, tuple[MemberUse, ...], bool]:
-        """The name of the weight, where the axis is used, and whether neurons lie along it."""
-        found = self.known.get((root, axis))
+    def of(self, number: int) -> list[tuple[str, str, int, tuple[MemberUse, ...], bool]]:
+        """(name, root, axis, uses, whether neurons lie along it) of every axis of a bundle."""
+        found = self.known.get(number)
         if found is None:
-            members = [MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in self.uses.get(root, ())]
-            uses = tuple(dict.fromkeys(members))
-            are_neurons = any(use.role in ("neuron", "shared", "lookup") for use in uses)
-            name = self.walk.resolution.graph.weights[root].name
-            found = self.known[root, axis] = name, uses, are_neurons
+            found = self.known[number] = [self._axis(root, axis) for root, axis in self.axes.bundles[number]]
         return found
+
+    def _axis(self, root: str, axis: int) -> tuple[str, str, int, tuple[MemberUse, ...], bool]:
+        members = [MemberUse(owner, _role(use, axis, kind)) for owner, _, use, kind in self.uses.get(root, ())]
+        uses = tuple(dict.fromkeys(members))
+        are_neurons = any(use.role in ("neuron", "shared", "lookup") for use in uses)
+        return self.walk.resolution.graph.weights[root].name, root, axis, uses, are_neurons
 
 
 def _uses(analysis: Analysis) -> Mapping[str, list[tuple[str, str | None, WeightUse, str]]]:
@@ -108,13 +116,13 @@ def _without_twins(found: Iterable[Family]) -> list[Family]:
     return kept
 
 
-def _named(axes: Standing, told: _Told, found: Sequence[Family]) -> tuple[Group, ...]:
+def _named(told: _Told, found: Sequence[Family]) -> tuple[Group, ...]:
     order = sorted(range(len(found)), key=lambda at: _place_in_graph(found[at]))
     names: set[str] = set()
     groups: list[tuple[Group, Family]] = []
     for item in (found[at] for at in order):
-        members = _members(axes, told, item)
-        granularity = _granularity(axes, told, item)
+        members = _members(told, item)
+        granularity = _granularity(told, item)
         name = base = _base(members) + ("" if granularity == "neuron" else f"/{granularity.replace(' ', '-')}")
         repeat = 1
         while name in names:
@@ -157,7 +165,7 @@ def _base(members: Sequence[Member]) -> str:
     return members[0].weight
 
 
-def _granularity(axes: Standing, told: _Told, item: Family) -> Granularity:
+def _granularity(told: _Told, item: Family) -> Granularity:
     if not item.op:
         return "neuron"
     rows = max(item.rows.values(), key=lambda places: places.shape[1])
@@ -167,7 +175,7 @@ def _granularity(axes: Standing, told: _Told, item: Family) -> Granularity:
     parts = {
         part
         for number in item.rows
-        for root, _ in axes.bundles[number]
+        for root, _ in told.axes.bundles[number]
         for _, role, _, _ in told.uses.get(root, ())
         for part in (role or "").split("+")
     }
@@ -176,15 +184,14 @@ def _granularity(axes: Standing, told: _Told, item: Family) -> Granularity:
     return "block" if together else "across blocks"
 
 
-def _members(axes: Standing, told: _Told, item: Family) -> tuple[Member, ...]:
+def _members(told: _Told, item: Family) -> tuple[Member, ...]:
     """The axes that a family of cuts stands on; those that neurons lie along come first."""
     neurons: list[Member] = []
     others: list[Member] = []
     for number, starts in item.rows.items():
         runs = _straight(starts, item.widths, item.size) or _runs(item.places(number))
         listed = None if runs is not None else tuple(tuple(row) for row in item.places(number).tolist())
-        for root, axis in axes.bundles[number]:
-            name, uses, are_neurons = told.of(root, axis)
+        for name, root, axis, uses, are_neurons in told.of(number):
             member = Member(name, root, axis, uses, runs or (), listed)
             (neurons if are_neurons else others).append(member)
     return (*neurons, *others)

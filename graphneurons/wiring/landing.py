@@ -106,7 +106,7 @@ class Landings:
         inputs = tuple([shapes.get(name, "unknown") if name else None for name in op.inputs])
         kind = (op.type, op.domain, op.version, id(op.attributes), inputs, tuple(map(shapes.get, op.outputs)))
         asked, known = self._known.get(kind, ((), {}))
-        found = known.get(self._numbers(op, asked))
+        found = known.get(self._numbers(op, asked) if asked else ())
         if found is None:
             operands = Operands(op.inputs, resolution.values)
             found = _landing(op, site_of(op, resolution.graph, shapes, operands, resolution.constants), carried, shapes)

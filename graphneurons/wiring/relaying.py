@@ -29,14 +29,14 @@ _WORTHWHILE = 8
 def relay(walk: Coupling, op: Op) -> None:
     """Ties the axes of what a layout op makes to those of what it moves."""
     carried = payload(op)
-    moving = frozenset(carried)
-    for index, name in enumerate(op.inputs):
-        if name and index not in moving and walk.state(name) is not None:
-            walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")
+    if len({*carried}) < len(op.inputs):
+        for index, name in enumerate(op.inputs):
+            if name and index not in carried and walk.state(name) is not None:
+                walk.fix(name, f"{op.qualified} {op.name!r} reads it as positions")
     names = [op.inputs[index] for index in carried if op.inputs[index]]
-    if not names or any(walk.state(name) is None for name in names):
+    states = [state for name in names if (state := walk.state(name)) is not None]
+    if not names or len(states) < len(names):
         raise NoRule("the shape of what it moves is not known")
-    states = [walk.states[name] for name in names]
     if op.type not in _COPYING and all(map(walk.ledger.are_dull, states)):
         code = next((found for found in states[0] if isinstance(found, int)), SINGLE)
         for name in op.outputs:
