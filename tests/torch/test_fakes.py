@@ -25,6 +25,7 @@ IMAGE = f(2, 4, 6, 6)
 TURNED = f(2, 3, 4).transpose(1, 2)
 LAST = IMAGE.to(memory_format=torch.channels_last)
 ONE_PIXEL = f(2, 4, 1, 1).to(memory_format=torch.channels_last)
+SLICED = f(2, 6)[:, :4]
 QKV = f(2, 2, 5, 8)
 
 TOLD: dict[str, list[tuple[Any, ...]]] = {
@@ -77,7 +78,7 @@ TOLD: dict[str, list[tuple[Any, ...]]] = {
 """Target -> arguments it is told for."""
 
 LEFT: list[tuple[str, tuple[Any, ...]]] = [
-    *((f"aten.relu{end}.default", (each,)) for end in ("", "_") for each in (TURNED, LAST, ONE_PIXEL, f(2).long())),
+    *((f"aten.relu{end}.default", (each,)) for end in ("", "_") for each in (TURNED, LAST, ONE_PIXEL, SLICED, f(2).long())),
     ("aten.sigmoid.default", (f(2).long(),)),
     ("aten.hardtanh.default", (IMAGE, 6, 0)),
     ("aten.add.Tensor", (IMAGE, f(6, dtype=torch.float64))),
@@ -93,6 +94,7 @@ LEFT: list[tuple[str, tuple[Any, ...]]] = [
     ("aten.cat.default", ([IMAGE, IMAGE], 4)),
     ("aten.cat.default", ([IMAGE, f(2, 4, 6, 5)], 1)),
     ("aten.cat.default", ([IMAGE, f(2, 4, 6)], 1)),
+    ("aten.cat.default", ([IMAGE, f(2, 4, 6)], 3)),
     ("aten.cat.default", ([IMAGE, IMAGE.double()], 1)),
     ("aten.cat.default", ([LAST, LAST], 1)),
     ("aten.cat.default", ([f(2, 4, 1, 1), ONE_PIXEL], 1)),
@@ -210,6 +212,11 @@ def hooked(module: nn.Module, hook: Callable[..., Any]) -> nn.Module:
     return module
 
 
+def called_otherwise(module: nn.Module) -> nn.Module:
+    module.forward = lambda x: x  # type: ignore[method-assign]
+    return module
+
+
 UNTOLD: list[tuple[nn.Module, torch.Tensor]] = [
     (nn.Linear(4, 3), f(2, 5)),
     (nn.Linear(4, 3), f()),
@@ -221,6 +228,7 @@ UNTOLD: list[tuple[nn.Module, torch.Tensor]] = [
     (nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), IMAGE),
     (nn.ConvTranspose2d(4, 6, 3), IMAGE),
     (nn.Embedding(7, 4), f(2).long()),
+    (called_otherwise(nn.Linear(4, 3)), f(2, 4)),
     (hooked(nn.Linear(4, 3), lambda module, args, found: found[:1]), f(2, 4)),
 ]
 
