@@ -78,7 +78,11 @@ TOLD: dict[str, list[tuple[Any, ...]]] = {
 """Target -> arguments it is told for."""
 
 LEFT: list[tuple[str, tuple[Any, ...]]] = [
-    *((f"aten.relu{end}.default", (each,)) for end in ("", "_") for each in (TURNED, LAST, ONE_PIXEL, SLICED, f(2).long())),
+    *(
+        (f"aten.relu{end}.default", (each,))
+        for end in ("", "_")
+        for each in (TURNED, LAST, ONE_PIXEL, SLICED, f(2).long())
+    ),
     ("aten.sigmoid.default", (f(2).long(),)),
     ("aten.hardtanh.default", (IMAGE, 6, 0)),
     ("aten.add.Tensor", (IMAGE, f(6, dtype=torch.float64))),
