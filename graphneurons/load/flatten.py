@@ -81,7 +81,9 @@ class Flattening:
         if {*map(type, outputs)} - {str}:
             for name in outputs:
                 self.tensors.text(name, "a node's output")
-        fed = [name for name in (*stored, *(name for name in inputs if name not in stored)) if name not in given]
+        fed = [*stored, *(name for name in inputs if name not in stored)]
+        if given:
+            fed = [name for name in fed if name not in given]
         defined = {*fed, *outputs}
         if len(defined) != len(fed) + len(outputs) or not defined.isdisjoint(given) or len({*inputs}) != len(inputs):
             self._refuse_twice(inputs, outputs, stored)
@@ -92,10 +94,11 @@ class Flattening:
         if repeats is not None and plain:
             frame.names = repeats.names
             self.in_order = repeats.in_order
+            self.weights = stored
             self._values.claim_all(defined)
         else:
             self._define_all(fed, outputs, defined, frame)
-        self.weights.update((frame.names[name], ref) for name, ref in stored.items() if name not in given)
+            self.weights.update((frame.names[name], ref) for name, ref in stored.items() if name not in given)
         self._declare(graph, frame)
         # Names the file gives come before names made up for nameless nodes, hence all at once.
         promised = self._names.claim_each(heads.names)
@@ -138,11 +141,12 @@ class Flattening:
             for tensor in graph.sparse_initializer
         )
         for ref in chain(self.tensors.all_of(graph.initializer, repeats), sparse):
-            if not ref.name:
+            name = ref.name
+            if not name:
                 self.tensors.refuse("an initializer", "it has no name, so nothing can read it")
-            if ref.name in stored:
-                self.tensors.refuse(ref.name, "the initializer is stored twice")
-            stored[ref.name] = ref
+            if name in stored:
+                self.tensors.refuse(name, "the initializer is stored twice")
+            stored[name] = ref
         return stored
 
     def _declare(self, graph: Any, frame: Frame) -> None:
@@ -174,9 +178,10 @@ class Flattening:
                 if written is not None and body.plain:
                     kinds[source] = written
                 continue
-            name = promised or self._names.take("", frame.prefix, own or f"{kind.type}_{index}")
+            type_, domain, attributes, version = kind
+            name = promised or self._names.take("", frame.prefix, own or f"{type_}_{index}")
             scope = from_name(own) if "/" in own else ()
-            add(Op(name, kind.type, kind.domain, inputs, outputs, kind.attributes, scope, kind.version))
+            add(Op(name, type_, domain, inputs, outputs, attributes, scope, version))
 
     def _write(self, node: Node, index: int, promised: str, frame: Frame) -> Kind | None:
         """Append the ops of one node; returns what those that differ in names alone have in common with it, if all they

@@ -9,7 +9,7 @@ Field numbers are those of onnx.proto (NodeProto, TensorProto).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,11 +50,6 @@ class Refills:
     data: list[bytes] = field(default_factory=list)
     likes: list[int] = field(default_factory=list)
 
-    def add(self, name: str, data: bytes, like: int) -> None:
-        self.names.append(name)
-        self.data.append(data)
-        self.likes.append(like)
-
 
 def names_of(proto: Any) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Name, inputs and outputs of a NodeProto."""
@@ -90,9 +85,9 @@ class Repeats:
             columns = (*heads.inputs, *heads.outputs)
             self.names = {"": "", **{name: name for names in columns for name in names}}
 
-    def reads_only(self, defined: Collection[str], fed: Iterable[str]) -> bool:
+    def reads_only(self, defined: Collection[str], fed: Sequence[str]) -> bool:
         """Whether every name the nodes read is one of ``defined``: what they make, and what is ``fed`` to them."""
-        self.names.update((name, name) for name in fed)
+        self.names.update(zip(fed, fed, strict=True))
         return len(self.names) == 1 + len(defined)
 
     def _node(self, data: bytes) -> bool:
@@ -145,6 +140,9 @@ class Repeats:
         return True
 
     def _tensor(self, data: bytes) -> bool:
+        refills = self.refills
+        here = like = len(refills.likes)
+        name, start = "", len(data)
         before = _before_name(data)
         if before is not None:
             try:
@@ -155,17 +153,16 @@ class Repeats:
                 if length >= 0x80:
                     length += (data[start] - 1) << 7
                     start += 1
+                # One byte of length before the name: where there are more, this is no ASCII.
                 if data[at] == _RAW_DATA and start + length == len(data) and data[named:at].isascii():
-                    here = len(self.refills.likes)
+                    name = data[named + 1 : at].decode()
                     like = self._shapes.setdefault((before[0], length), here)
-                    if like != here:
-                        name = data[named + 1 : at].decode()
-                        self.refills.add(self.names.setdefault(name, name), data[start:], like)
-                        return True
             except IndexError:
                 pass
-        self.refills.add("", b"", len(self.refills.likes))
-        return False
+        refills.names.append(self.names.setdefault(name, name) if like != here else "")
+        refills.data.append(data[start:] if like != here else b"")
+        refills.likes.append(like)
+        return like != here
 
 
 def _holds_no_names(data: bytes, at: int) -> bool:

@@ -69,7 +69,8 @@ class Tensors:
             if like == len(found):
                 ref = next(parsed)
             else:
-                ref = WeightRef(name, found[like].dtype, found[like].shape, Inline(data))
+                first = found[like]
+                ref = WeightRef(name, first.dtype, first.shape, Inline(data))
             found.append(ref)
             yield ref
 

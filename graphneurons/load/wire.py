@@ -194,6 +194,9 @@ def _skim(buffer: Buffer, path: str, main_readers: Readers) -> Skimmed:
             position += 1
             if length_byte < 0x80:
                 stop = position + length_byte
+            elif buffer[position] < 0x80:
+                stop = position + 1 + length_byte - 0x80 + (buffer[position] << 7)
+                position += 1
             else:
                 long_length, position = _varint(buffer, counted, path)
                 stop = position + long_length
