@@ -10,7 +10,9 @@ import pytest
 from benchmarks.models.files import chain
 from graphneurons import analyze
 from graphneurons.analysis import Analysis
+from graphneurons.load.onnx import load_bytes
 from graphneurons.wiring import features, riding
+from tests.wiring.graphs import Graph, node, numbers, rows
 from tests.zoo.exporting import export
 
 MODELS = ["bert", "llama", "mixtral", "resnet50", "densenet", "convnext", "lstm_bi_2", "vit", "swin", "t5"]
@@ -53,6 +55,33 @@ def test_a_deep_chain_is_wired_as_op_by_op(tmp_path: Path, monkeypatch: pytest.M
     ridden.clear()
     assert told(analyze(tmp_path / "chain.onnx")) == quick
     assert len(ridden) == 300
+
+
+def values_decide() -> dict[str, Graph]:
+    """Ops that do the same, on activations stored alike, of which each says something else of its ids."""
+    picks = [node("Gather", ["a", "one"], ["b1"], axis=2), node("MatMul", ["b1", "w"], ["b2"])]
+    picks.append(node("Gather", ["b2", "other"], ["b"], axis=2))
+    kinds = [node("Softmax", ["a"], ["b1"], axis=1), node("MatMul", ["b1", "w"], ["b2"])]
+    kinds += [node("MatMul", ["b2", "v"], ["b3"]), node("Add", ["b2", "b3"], ["b4"])]
+    kinds.append(node("Softmax", ["b4"], ["b"], axis=1))
+    sides = [node("Where", ["yes", "a", "none"], ["b1"]), node("MatMul", ["b1", "w"], ["b2"])]
+    sides.append(node("Where", ["no", "b2", "none"], ["b"]))
+    weights = {"w": numbers(8, 8), "v": numbers(8, 8, seed=1)}
+    orders = {"one": np.array([1, 0, 2, 3, 4, 5, 6, 7]), "other": np.array([7, 6, 5, 4, 3, 2, 1, 0])}
+    conditions = {"yes": np.ones(8, bool), "no": np.arange(8) < 4, "none": np.zeros(8, np.float32)}
+    return {
+        "indices": rows(8, 8, picks, **weights, **orders),
+        "kinds of senders": rows(8, 8, kinds, **weights),
+        "conditions": rows(8, 8, sides, **weights, **conditions),
+    }
+
+
+@pytest.mark.parametrize("name", values_decide())
+def test_what_more_than_shapes_decides_is_asked_every_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = values_decide()[name].model().SerializeToString()
+    quick = told(analyze(load_bytes(model)))
+    one_by_one(monkeypatch)
+    assert told(analyze(load_bytes(model))) == quick
 
 
 def test_a_permutation_is_repeated_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
