@@ -96,6 +96,20 @@ def test_graph_modules_are_taken_as_they_are() -> None:
     assert graphneurons.analyze(graphneurons.trace(traced, torch.zeros(1, 4), how="fx")).totals.neurons == 5
 
 
+def test_a_module_may_return_what_it_was_given() -> None:
+    class Idle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x * 2
+            return x
+
+    tracer = torch.fx.Tracer()
+    tracer.is_leaf_module = lambda module, name: True  # type: ignore[method-assign]
+    network = nn.Sequential(Idle(), nn.Linear(4, 3))
+    traced = torch.fx.GraphModule(network, tracer.trace(network))
+    graph = graphneurons.trace(traced, torch.zeros(1, 4), how="fx")
+    assert [(op.type, op.inputs[0]) for op in graph.ops] == [("mul", "input_1"), ("Linear", "input_1")]
+
+
 def test_onnx_models_in_memory(tmp_path: Any) -> None:
     module = small().eval()
     program = torch.onnx.export(module, (torch.zeros(1, 4),), dynamo=True, verbose=False)
