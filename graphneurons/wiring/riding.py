@@ -116,16 +116,24 @@ def _align(ride: Ride, op: Op, step: Step, modulated: Sequence[int]) -> None:
     result = ride.riders.get(op.output)
     if not isinstance(result, Plane):
         return
+    known: dict[object, Plane | None] = {}
     for index in modulated:
         shape = ride.resolution.shapes.get(op.inputs[index])
         if shape is None:
             continue
-        try:
-            plane = aligned_plane(step, op, index, shape, result)
-        except (NoRule, planes.TooLargeError):
-            continue
+        axes = step.operands[index] if isinstance(step, Binding) and index < len(step.operands) else None
+        if (shape, axes) not in known:
+            known[shape, axes] = _lined_up(step, op, index, shape, result)
+        plane = known[shape, axes]
         if plane is not None:
             ride.aligned[op.name, index] = modulated_source(ride.registry, plane)
+
+
+def _lined_up(step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:
+    try:
+        return aligned_plane(step, op, index, shape, result)
+    except (NoRule, planes.TooLargeError):
+        return None
 
 
 def _stopped(ride: Ride, op: Op, reason: str) -> list[Rider]:
