@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from graphneurons.errors import UsageError
+from graphneurons.finding import nearby
 from graphneurons.graph import ModelGraph, ModelInfo, Notice, WeightRef
 from graphneurons.quick import quick
 
@@ -183,8 +183,8 @@ class Analysis:
         """The layer with this id. Raises `UsageError` that lists ids like it."""
         found = self._by_id.get(name)
         if found is None:
-            near = get_close_matches(name, self._by_id, 4, 0.4) or list(self._by_id)[:4]
-            raise UsageError(f"no layer is called {name!r}; near it are {', '.join(near)}", file=self.model.path)
+            near = nearby(name, list(self._by_id), "the model has no layers")
+            raise UsageError(f"no layer is called {name!r}; {near}", file=self.model.path)
         return found
 
     @cached_property

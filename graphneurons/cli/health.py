@@ -74,12 +74,13 @@ def _rendered(analysis: Analysis, layer: str | None, top: int | None, as_json: b
 
     from graphneurons.cli.bars import Bar
     from graphneurons.cli.writing import view_for
+    from graphneurons.finding import find_layer
     from graphneurons.health import scan
     from graphneurons.reports.health import health_record, one_layer, overview
     from graphneurons.reports.json import dumps_record
     from graphneurons.reports.lines import painted, plain
 
-    chosen = None if layer is None else [_named(analysis, layer)]
+    chosen = None if layer is None else [find_layer(analysis, layer).id]
     with Bar("reading weights") as bar:
         health = scan(analysis, layers=chosen, progress=bar.show)
     if as_json:
@@ -88,11 +89,3 @@ def _rendered(analysis: Analysis, layer: str | None, top: int | None, as_json: b
     view = replace(view, top=top)
     lines = overview(analysis, health, view) if layer is None else one_layer(analysis, health, view)
     return "".join((painted if colour else plain)(lines))
-
-
-def _named(analysis: Analysis, name: str) -> str:
-    """The id of the layer called so, by its id, its op's name or its output's."""
-    for layer in analysis.layers:
-        if name in (layer.id, layer.op.name, layer.op.output):
-            return layer.id
-    return analysis.layer(name).id

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from difflib import get_close_matches
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from graphneurons.errors import UsageError
+from graphneurons.finding import nearby
 
 if TYPE_CHECKING:
     from graphneurons.analysis import Analysis
     from graphneurons.wiring.records import Source
-
-_MOST_COMPARED = 20_000
-_MOST_NEAR = 4
 
 
 def find_target(analysis: Analysis, text: str) -> tuple[Source, int | None]:
@@ -32,7 +28,8 @@ def find_target(analysis: Analysis, text: str) -> tuple[Source, int | None]:
     if source is None:
         tail = number.strip()
         wanted = name if colon and (tail.isdigit() or not tail) else text
-        raise UsageError(f"nothing in the wiring is called {wanted!r}; {_near(analysis, wanted)}")
+        near = nearby(wanted, list(dict.fromkeys(_names(analysis))), "there is nothing in it")
+        raise UsageError(f"nothing in the wiring is called {wanted!r}; {near}")
     if not (number.isascii() and number.isdigit() and len(number) < 20 and int(number) < source.size):
         raise UsageError(
             f"{source.name} has {_noun(source)} 0 to {source.size - 1}, not {number!r}"
@@ -65,19 +62,6 @@ def _find(analysis: Analysis, name: str) -> Source | None:
         if source is not None:
             return source
     return None
-
-
-def _near(analysis: Analysis, wanted: str) -> str:
-    names = list(dict.fromkeys(_names(analysis)))
-    if not names:
-        return "there is nothing in it"
-    lower = wanted.lower()
-    inside = list(islice((name for name in names if lower and lower in name.lower()), _MOST_NEAR))
-    near = inside or get_close_matches(wanted[:200], names[:_MOST_COMPARED], _MOST_NEAR, 0.4)
-    if near:
-        return f"near it are {', '.join(near)}"
-    more = f" and {len(names) - _MOST_NEAR:,} more" if len(names) > _MOST_NEAR else ""
-    return f"there are {', '.join(names[:_MOST_NEAR])}{more}"
 
 
 def _names(analysis: Analysis) -> Iterator[str]:

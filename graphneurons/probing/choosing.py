@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from graphneurons.activations import activated
 from graphneurons.analysis import Analysis, Layer
@@ -16,7 +15,6 @@ from graphneurons.probing.placing import neurons_at
 
 _FARTHEST = 12
 _STEPS_OVER = frozenset({"Cast", "CastLike", "Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"})
-_MOST_NEAR = 4
 _JOINT = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
 """Of all neurons at once, so that it is no one's output."""
 
@@ -27,36 +25,6 @@ class Chosen:
 
     value: str
     after: str | None
-
-
-def find_layer(analysis: Analysis, name: str) -> Layer:
-    """The layer that is called ``name``, or whose op or output is. Raises `UsageError` that lists names like it."""
-    by_id = {layer.id: layer for layer in analysis.layers}
-    if name in by_id:
-        return by_id[name]
-    by_op = [layer for layer in analysis.layers if layer.op.name == name]
-    for found in (by_op, [layer for layer in analysis.layers if layer.op.output == name]):
-        if len(found) > 1:
-            listed = ", ".join(layer.id for layer in found[:8])
-            raise UsageError(
-                f"{len(found)} layers are made there; name one of them: {listed}", file=analysis.model.path, where=name
-            )
-        if found:
-            return found[0]
-    raise UsageError(f"no layer is called {name!r}; {_near(analysis, name)}", file=analysis.model.path)
-
-
-def _near(analysis: Analysis, wanted: str) -> str:
-    names = [layer.id for layer in analysis.layers]
-    if not names:
-        return "the model has no layers"
-    kept = wanted[:200].lower()
-    inside = [name for name in names if kept and kept in name.lower()][:_MOST_NEAR]
-    near = inside or get_close_matches(wanted[:200], names[:20_000], _MOST_NEAR, 0.4)
-    if near:
-        return f"near it are {', '.join(near)}"
-    more = f" and {len(names) - _MOST_NEAR:,} more" if len(names) > _MOST_NEAR else ""
-    return f"there are {', '.join(names[:_MOST_NEAR])}{more}"
 
 
 def choose(analysis: Analysis, layer: Layer, *, after: bool) -> Chosen:

@@ -9,10 +9,11 @@ from typing import Any
 from graphneurons.analysis import Analysis
 from graphneurons.analyzing import analyze
 from graphneurons.errors import UsageError
+from graphneurons.finding import find_layer
 from graphneurons.graph import ModelGraph
 from graphneurons.load.memory import serialized
 from graphneurons.load.onnx import load_bytes
-from graphneurons.probing.choosing import choose, find_layer
+from graphneurons.probing.choosing import choose
 from graphneurons.probing.cutting import Origin, cut
 from graphneurons.probing.dequantizing import scaled
 from graphneurons.probing.feeding import matched

@@ -16,9 +16,10 @@ import numpy as np
 from graphneurons.analysis import Analysis, Layer
 from graphneurons.analyzing import analyze
 from graphneurons.errors import DataError, GraphNeuronsError, LoadError, UsageError
+from graphneurons.finding import find_layer
 from graphneurons.graph import ModelGraph, Value
 from graphneurons.load.resident import dtype_name, identity, is_empty
-from graphneurons.probing.choosing import Chosen, choose, find_layer
+from graphneurons.probing.choosing import Chosen, choose
 from graphneurons.probing.feeding import ONLY, Array, Batching, Feed, matched
 from graphneurons.probing.settling import (
     DEFAULT_BATCH,
