@@ -18,6 +18,9 @@ _RAW_DATA = 9 << 3 | 2
 _AFTER_NAMES = frozenset(number << 3 | 2 for number in (4, 5, 6, 7, 8, 9))
 """op_type, attribute, doc_string, domain, overload and metadata_props."""
 
+_MOST_FIELDS = 64
+"""Fields after a node's names. Real ones have fewer; a file of nothing else is not to take long."""
+
 _LONGEST = 256
 """Bytes after a node's names. Where there are more they are tensors, subgraphs or metadata: hardly ever met again."""
 
@@ -166,11 +169,9 @@ class Repeats:
 
 
 def _holds_no_names(data: bytes, at: int) -> bool:
-    """Whether there are fields from ``at`` on, none of which is a node's name, input or output."""
-    if at >= len(data):
-        return False
+    """Whether a few fields follow from ``at`` to the end, none of which is a node's name, input or output."""
     try:
-        while at < len(data):
+        for _ in range(_MOST_FIELDS):
             if data[at] not in _AFTER_NAMES:
                 return False
             length = data[at + 1]
@@ -179,6 +180,8 @@ def _holds_no_names(data: bytes, at: int) -> bool:
                 length += (data[at] - 1) << 7
                 at += 1
             at += length
+            if at >= len(data):
+                return at == len(data)
     except IndexError:
-        return False
-    return at == len(data)
+        pass
+    return False

@@ -210,9 +210,18 @@ def test_a_node_with_names_in_two_places_is_left_to_the_parser(odd: bytes) -> No
 
 @pytest.mark.parametrize(
     "tail",
-    [b"\x22\x04Rel", b"\x22\x84\x00Relu\x2a", b"\x20\x01", b"\x22\x04Relu\x2a\x80", b"\x22\x04Relu\x1a\x7fname", b""],
+    [
+        b"",
+        b"\x20\x01",
+        b"\x22\x04Rel",
+        b"\x22\x84\x00Relu\x2a",
+        b"\x22\x04Relu\x2a\x80",
+        b"\x22\x04Relu\x1a\x7fname",
+        b"\x22\x02Or" * 65,
+        b"\x22\x04Relu\x32\xff\x01" + bytes(255),
+    ],
 )
-def test_what_is_not_whole_is_left_to_the_parser(tail: bytes) -> None:
+def test_what_is_not_whole_or_too_much_is_left_to_the_parser(tail: bytes) -> None:
     op = chunk(1, chunk(1, b"x") + chunk(2, b"y") + chunk(3, b"n") + tail)
     assert cuts_nothing(op * 3)
 
