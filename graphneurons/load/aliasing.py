@@ -45,19 +45,18 @@ VIEWS = frozenset(
 def hidden_writes(program: Program) -> list[Call]:
     """The calls of ``program`` that write over a value while another value with the same memory is read later."""
     roots: dict[str, str] = {}
-    pending: list[tuple[Call, str, str]] = []
+    pending: dict[str, list[tuple[Call, str]]] = {}
     found: list[Call] = []
     for call in program.calls:
         for name in _read(call.arguments):
-            root = roots.get(name, name)
-            found.extend(write for write, over, owner in pending if owner == root and name != over)
+            found.extend(write for write, over in pending.get(roots.get(name, name), ()) if name != over)
         first = call.arguments[0][1] if call.arguments else None
         if not isinstance(first, Ref):
             continue
         root = roots.get(first.name, first.name)
         if call.in_place:
-            pending = [item for item in pending if item[1] != first.name]
-            pending.append((call, first.name, root))
+            pending[root] = [item for item in pending.get(root, ()) if item[1] != first.name]
+            pending[root].append((call, first.name))
         if call.key[1] in VIEWS:
             roots.update((name, root) for name in call.results if name)
     return list(dict.fromkeys(found))

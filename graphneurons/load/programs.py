@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Union
 
 from graphneurons.errors import LoadError
@@ -47,17 +48,27 @@ class Call:
     @property
     def key(self) -> tuple[str, str]:
         """Domain and type of the op: the overload is dropped, and the underscore of ops that write in place."""
-        if self.target.startswith("torch.nn."):
-            return "torch.nn", self.target.removeprefix("torch.nn.")
-        domain, _, rest = self.target.partition(".")
-        name = rest.partition(".")[0]
-        return domain, name if name.endswith("__") else name.rstrip("_") or name
+        return _key(self.target)
 
     @property
     def in_place(self) -> bool:
         """Whether the op writes its result over its first operand."""
-        name = self.target.split(".")[1] if "." in self.target else ""
-        return name.endswith("_") and not name.endswith("__")
+        return _in_place(self.target)
+
+
+@lru_cache(1024)
+def _key(target: str) -> tuple[str, str]:
+    if target.startswith("torch.nn."):
+        return "torch.nn", target.removeprefix("torch.nn.")
+    domain, _, rest = target.partition(".")
+    name = rest.partition(".")[0]
+    return domain, name if name.endswith("__") else name.rstrip("_") or name
+
+
+@lru_cache(1024)
+def _in_place(target: str) -> bool:
+    name = target.split(".")[1] if "." in target else ""
+    return name.endswith("_") and not name.endswith("__")
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,7 @@ class Writer:
         flat = frame[name] = self.value(name, prefix)
         known = program.values.get(name)
         if known is not None:
-            self.declared[flat] = _renamed(known, flat)
+            self.declared[flat] = known if flat == known.name else _renamed(known, flat)
         return flat
 
     def control(self, kind: str, name: str, inputs: Iterable[str], output: str, scope: tuple[str, ...],
