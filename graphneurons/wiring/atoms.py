@@ -38,9 +38,9 @@ def atoms(ledger: Ledger) -> Atoms:
     border[list(ledger.wholes.values())] = True
     border[-1] = True
     _break(border, joined, ends)
-    for grid in ledger.grids:
-        for slots in (grid.parent, *grid.children):
-            _single(border, slots)
+    gridded = {id(slots): slots for grid in ledger.grids for slots in (grid.parent, *grid.children)}
+    products = together([*gridded.values()])
+    _single(border, products)
     one, other = together([a for a, _ in ledger.pairs]), together([b for _, b in ledger.pairs])
     real = (one >= 0) & (other >= 0)
     if not real.all():
@@ -64,19 +64,19 @@ def atoms(ledger: Ledger) -> Atoms:
         rows[key] = every[low:high], starts[low:high] - first
     kept = border[np.maximum(one, 0)] | ~real
     pair = (_numbered(number, one[kept]), _numbered(number, other[kept]))
+    numbered = np.split(_numbered(number, products), np.cumsum([slots.size for slots in gridded.values()])[:-1])
+    told = dict(zip(gridded, numbered, strict=False))
     ties = Ties(
         starts.size - 1,
         [pair] if ledger.pairs else [],
         [(rows[id(slots)][0], code) for slots, code in ledger.fixed],
         [(rows[id(slots)][0], what) for slots, what in ledger.seen],
-        [_of_atoms(grid, number) for grid in ledger.grids],
+        [
+            Grid(grid.op, told[id(grid.parent)], tuple([told[id(child)] for child in grid.children]), grid.places)
+            for grid in ledger.grids
+        ],
     )
     return Atoms(ties, np.diff(starts), rows)
-
-
-def _of_atoms(grid: Grid, number: Integers) -> Grid:
-    children = tuple([_numbered(number, child) for child in grid.children])
-    return Grid(grid.op, _numbered(number, grid.parent), children, grid.places)
 
 
 def _numbered(number: Integers, slots: Integers) -> Integers:

@@ -60,13 +60,14 @@ def close(ties: Ties) -> Closed:
     read, ways_read = _spelled(ties.seen)
     np.add.at(traits, label[read], ways_read.astype(np.uint64))
     gridded = np.zeros(ties.count, dtype=bool)
+    products = together([slots for grid in ties.grids for slots in (grid.parent, *grid.children)])
+    gridded[label[products[products >= 0]]] = True
     for grid in ties.grids:
-        for slots in (grid.parent, *grid.children):
-            gridded[label[slots[slots >= 0]]] = True
         fixed = grid.parent < 0
-        for child, places in zip(grid.children, grid.places, strict=True):
-            lost = child[places[fixed]]
-            np.maximum.at(codes, label[lost[lost >= 0]], grid.parent[fixed][lost >= 0])
+        if fixed.any():
+            for child, places in zip(grid.children, grid.places, strict=True):
+                lost = child[places[fixed]]
+                np.maximum.at(codes, label[lost[lost >= 0]], grid.parent[fixed][lost >= 0])
     return Closed(label, codes, traits, gridded)
 
 

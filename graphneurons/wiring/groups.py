@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -133,13 +133,9 @@ def _named(told: _Told, found: Sequence[Family]) -> tuple[Group, ...]:
         if item.code != CUTTABLE:
             fixed = told.walk.ledger.reasons[-1 - item.code] if item.code < 0 else _HOLES
         groups.append((Group(name, item.size, members, granularity, (), fixed), item))
-    sliced: dict[int, list[int]] = {}
-    for at, (group, item) in enumerate(groups):
-        for number in item.rows if group.granularity != "neuron" else ():
-            sliced.setdefault(number, []).append(at)
+    others = _others(told, groups)
     return tuple(
-        group if group.granularity == "neuron" else replace(group, alternatives=tuple(_others(groups, sliced, at)))
-        for at, (group, _) in enumerate(groups)
+        replace(group, alternatives=others[at]) if at in others else group for at, (group, _) in enumerate(groups)
     )
 
 
@@ -147,12 +143,19 @@ def _place_in_graph(item: Family) -> tuple[int, int]:
     return min(item.rows), int(next(iter(item.rows.values())).reshape(-1)[0])
 
 
-def _others(groups: Sequence[tuple[Group, Family]], sliced: Mapping[int, Sequence[int]], at: int) -> Iterator[str]:
-    """The ids of other groups that cut the same slots. ``sliced``: bundle of axes -> groups that cut it in slices."""
-    _, item = groups[at]
-    for other in sorted({other for number in item.rows for other in sliced[number]} - {at}):
-        if np.isin(groups[other][1].nodes, item.nodes).any():
-            yield groups[other][0].id
+def _others(told: _Told, groups: Sequence[tuple[Group, Family]]) -> Mapping[int, tuple[str, ...]]:
+    """Number of a group that cuts axes in slices -> the ids of others that cut the same slots."""
+    sliced: dict[int, list[int]] = {}
+    for at, (group, item) in enumerate(groups):
+        for number in item.rows if group.granularity != "neuron" else ():
+            sliced.setdefault(number, []).append(at)
+    found: dict[int, tuple[str, ...]] = {}
+    last = np.full(told.axes.atoms.ties.count, -1, dtype=np.int64)
+    for at in sorted({at for each in sliced.values() for at in each}):
+        last[groups[at][1].nodes] = at
+        near = sorted({other for number in groups[at][1].rows for other in sliced[number]} - {at})
+        found[at] = tuple([groups[other][0].id for other in near if (last[groups[other][1].nodes] == at).any()])
+    return found
 
 
 def _base(members: Sequence[Member]) -> str:
@@ -171,7 +174,8 @@ def _granularity(told: _Told, item: Family) -> Granularity:
     rows = max(item.rows.values(), key=lambda places: places.shape[1])
     if rows.shape[1] == 1:
         return "neuron"
-    together = float(np.median(np.diff(rows, axis=1))) == 1
+    steps = np.sort(rows[:, 1:] - rows[:, :-1], axis=None)
+    together = int(steps[(steps.size - 1) // 2] + steps[steps.size // 2]) == 2
     parts = {
         part
         for number in item.rows

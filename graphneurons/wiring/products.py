@@ -53,7 +53,7 @@ class Product:
 
 def product(grid: Grid, label: Integers) -> Product:
     def told(slots: Integers) -> Integers:
-        return np.where(slots >= 0, label[slots], slots)
+        return label[slots] if (slots >= 0).all() else np.where(slots >= 0, label[np.maximum(slots, 0)], slots)
 
     return Product(grid.op, told(grid.parent), tuple([told(child) for child in grid.children]), grid.places)
 
@@ -84,8 +84,14 @@ class Wholes:
                 axes.append(axis)
             self._of.append(tuple(axes))
         joined = together(self._axes)
-        met = np.bincount(joined[joined >= 0], minlength=closed.label.size)
-        self._alone = [bool((axis >= 0).all()) and bool((met[axis] == 1).all()) for axis in self._axes]
+        real = joined >= 0
+        met = np.bincount(joined[real], minlength=closed.label.size)
+        real[real] = met[joined[real]] == 1
+        shared = np.cumsum(np.append(0, ~real))[self._ends()]
+        self._alone = (shared[1:] == shared[:-1]).tolist()
+
+    def _ends(self) -> Integers:
+        return np.cumsum([0, *(axis.size for axis in self._axes)], dtype=np.int64)
 
     def spread(self, number: int, factor: int) -> tuple[Way, Chosen, int] | None:
         """The way to cut that starts at one factor of one product, what it chose of every product it met, and what it
@@ -162,8 +168,8 @@ class Wholes:
         codes = np.full(first.size, CUTTABLE, dtype=np.int64)
         np.maximum.at(codes, cut, self._closed.codes[nodes])
         for at, k in chosen.items():
-            # A second factor of the same product is cut with this one.
+            # A second factor of the same product is cut with this one, wherever an element lies along it.
             for other, child in enumerate(self._of[at][1:]):
                 if other != k and child in cuts:
-                    np.maximum.at(codes, place[cuts[child]], 0)
+                    np.maximum.at(codes, place[cuts[child][self._products[at].places[other]]], 0)
         return Way(nodes, cut, codes, self._products[number].op)
