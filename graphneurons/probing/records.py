@@ -62,6 +62,16 @@ class Activations:
     notices: tuple[str, ...] = ()
 
 
+METRICS = {
+    "auc": "AUC",
+    "auc_ovr": "AUC of one against the rest",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "r2": "R2",
+}
+"""What scores are of, as people read it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Score:
     """``metric``: ``auc`` of two classes, ``balanced_accuracy`` of more (of a single neuron ``auc_ovr``: the mean over

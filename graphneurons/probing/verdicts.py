@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from graphneurons.probing.records import Control, Floats, Score, Verdict
+from graphneurons.probing.records import METRICS, Control, Floats, Score, Verdict
 
 _NAMES = {"shuffled": "shuffled labels", "random": "random neurons", "untrained": "the untrained copy"}
-_METRICS = {
-    "auc": "AUC",
-    "auc_ovr": "mean one-vs-rest AUC",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "r2": "R2",
-}
-
-
 def corrected(scores: list[Floats], best: Floats) -> list[Floats]:
     """p values of ``scores`` (concepts x readings of each), corrected for all concepts and readings at once.
 
@@ -43,7 +34,7 @@ def corrected(scores: list[Floats], best: Floats) -> list[Floats]:
 def verdict(score: Score, p: float, controls: tuple[Control, ...], level: float, asked: int) -> Verdict:
     """``carries`` where the score is above the bounds of every control, its interval above that of the untrained copy
     (which is as uncertain as the score itself), and ``p`` below ``level``."""
-    what = f"{_METRICS[score.metric]} {score.value:.2f}"
+    what = f"{METRICS[score.metric]} {score.value:.2f}"
     for control in controls:
         reached = score.low if control.kind == "untrained" else score.value
         if reached <= control.score.high:

@@ -7,7 +7,16 @@ from html import escape
 
 import numpy as np
 
-from graphneurons.probing.records import Concept, ConceptReport, Control, LayerProbe, NeuronProbe, ProbeReport, Score
+from graphneurons.probing.records import (
+    METRICS,
+    Concept,
+    ConceptReport,
+    Control,
+    LayerProbe,
+    NeuronProbe,
+    ProbeReport,
+    Score,
+)
 from graphneurons.reports.lines import Glyphs, Line, line, measure, plain
 from graphneurons.reports.names import shown, wrap
 from graphneurons.reports.tables import MARGIN, Cell, Column, Row, table
@@ -15,13 +24,6 @@ from graphneurons.reports.text import View
 from graphneurons.reports.totals import plural
 
 MOST_NEURONS = 16
-METRICS = {
-    "auc": "AUC",
-    "auc_ovr": "AUC of one against the rest",
-    "balanced_accuracy": "balanced accuracy",
-    "accuracy": "accuracy",
-    "r2": "R2",
-}
 _CONTROLS = ("shuffled", "random", "untrained")
 
 
@@ -101,7 +103,7 @@ def _probes(found: ConceptReport, view: View) -> Iterator[Line]:
     columns = (
         Column("probe", least=8),
         Column("reads", least=10),
-        Column(METRICS.get(metric, metric), right=True),
+        Column(METRICS[metric], right=True),
         *(Column(kind, right=True) for kind in _CONTROLS),
         Column("selectivity", right=True),
         Column("p", right=True),
@@ -144,7 +146,7 @@ def _upright(columns: Sequence[Column], rows: Sequence[Row], view: View) -> Iter
 def _neuron_columns(metric: str) -> tuple[Column, ...]:
     return (
         Column("neuron", right=True),
-        Column(METRICS.get(metric, metric), right=True),
+        Column(METRICS[metric], right=True),
         Column("selectivity", right=True),
         Column("p", right=True),
         Column("sign", right=True),

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from graphneurons.errors import UsageError
-from graphneurons.probing.records import ConceptReport, Floats, Integers, NeuronProbe, ProbeReport
-from graphneurons.reports.probe import METRICS, probability, told
+from graphneurons.probing.records import METRICS, ConceptReport, Floats, Integers, NeuronProbe, ProbeReport
+from graphneurons.reports.probe import probability, told
 from graphneurons.views.canvas import Canvas
 from graphneurons.views.dot import named
 from graphneurons.views.frame import SMALL, headline
@@ -65,7 +65,7 @@ def _panel(canvas: Canvas, one: NeuronProbe, values: Floats, classes: list[tuple
     apart = SILENT <= np.mean(values == 0) < 1
     counted = {name: _shares(values[samples], edges, apart) for name, samples in classes}
     highest = max((float(shares.max()) for shares in counted.values()), default=0.0) or 1.0
-    tested = f"{METRICS.get(one.score.metric, one.score.metric)} {told(one.score)}, p {probability(one.verdict.p)}"
+    tested = f"{METRICS[one.score.metric]} {told(one.score)}, p {probability(one.verdict.p)}"
     verdict = "carries it alone" if one.verdict.carries else "not shown to carry it alone"
     canvas.words(0, top + 10, f"n{one.neuron}", size=14, bold=True, align="left")
     canvas.words(46, top + 10, f"{tested}: {verdict}", size=12.5, align="left", colour=theme.muted)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from graphneurons.errors import UsageError
-from graphneurons.probing.records import ConceptReport, Floats, LayerProbe, ProbeReport
-from graphneurons.reports.probe import METRICS, told
+from graphneurons.probing.records import METRICS, ConceptReport, Floats, LayerProbe, ProbeReport
+from graphneurons.reports.probe import told
 from graphneurons.views.canvas import Canvas
 from graphneurons.views.dot import named
 from graphneurons.views.frame import footer, headline
@@ -110,7 +110,7 @@ def _frame(
     largest: float,
 ) -> None:  # fmt: skip
     carries = "carries it" if probe.verdict.carries else "is not shown to carry it"
-    score = f"{METRICS.get(probe.score.metric, probe.score.metric)} {told(probe.score)} on held-out samples"
+    score = f"{METRICS[probe.score.metric]} {told(probe.score)} on held-out samples"
     headline(
         canvas,
         found.concept.name,
