@@ -21,6 +21,9 @@ _AFTER_NAMES = frozenset(number << 3 | 2 for number in (4, 5, 6, 7, 8, 9))
 _MOST_FIELDS = 64
 """Fields after a node's names. Real ones have fewer; a file of nothing else is not to take long."""
 
+_MOST_NAMES = range(16)
+"""Inputs, or outputs, of a node that are read here: of those with more, protobuf makes quicker work."""
+
 _LONGEST = 256
 """Bytes after a node's names. Where there are more they are tensors, subgraphs or metadata: hardly ever met again."""
 
@@ -103,12 +106,16 @@ class Repeats:
         at = 0
         try:
             # One byte of length: where there are more, what was read is no ASCII.
-            while data[at] == _INPUT:
+            for _ in _MOST_NAMES:
+                if data[at] != _INPUT:
+                    break
                 start = at + 2
                 at = start + data[at + 1]
                 name = text[start:at]
                 inputs.append(once(name, name))
-            while data[at] == _OUTPUT:
+            for _ in _MOST_NAMES:
+                if data[at] != _OUTPUT:
+                    break
                 start = at + 2
                 at = start + data[at + 1]
                 name = text[start:at]
