@@ -115,14 +115,20 @@ def _spread(
     return way, chosen, cost
 
 
+def _places(found: Integers, nodes: Integers) -> Integers:
+    """Where each of ``found`` stands among the sorted ``nodes``, if it does at all."""
+    places: Integers = np.minimum(np.searchsorted(nodes, found), nodes.size - 1)
+    return places
+
+
 def _choice(product: Product, nodes: Integers, cut: Integers) -> int:
     """Which factor of ``product`` is cut, where ``nodes`` are: the one that is among them, else the one along which the
     cuts of its elements vary, so that as many cuts as can stay apart."""
     real = [k for k, child in enumerate(product.children) if (child >= 0).any()]
     for k in real:
-        if np.isin(product.children[k], nodes).any():
+        if (nodes[_places(product.children[k], nodes)] == product.children[k]).any():
             return k
-    where = np.minimum(np.searchsorted(nodes, product.parent), nodes.size - 1)
+    where = _places(product.parent, nodes)
     known = nodes[where] == product.parent
     local = np.where(known, cut[where], -1 - np.arange(product.parent.size))
     best, most = real[0], -1
