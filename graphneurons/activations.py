@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from graphneurons.axes.resolving import Resolution
 from graphneurons.graph import ModelGraph, Op
 
 _NAMED = {
@@ -120,16 +121,16 @@ class Activated:
     part: bool = False
 
 
-def activation_of(op: Op, graph: ModelGraph, constants: Collection[str]) -> str | None:
+def activation_of(op: Op, resolution: Resolution) -> str | None:
     """The name of the activation on the output of ``op``, or None where there is none or several paths leave it.
 
     Spelled-out forms are told by their shape: ``x * Sigmoid(x)`` is SiLU, ``x * (1 + Erf(x / sqrt 2)) / 2`` is Gelu.
     """
-    found = activated(op, graph, constants)
+    found = activated(op, resolution)
     return None if found is None else found.name
 
 
-def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activated | None:
+def activated(op: Op, resolution: Resolution) -> Activated | None:
     """The activation on the output of ``op`` with the value it leaves: that of ``op`` itself where it is fused. What
     follows a spelled-out form (a last factor of one half) is not counted in."""
     own = op.attributes.get("activation")
@@ -141,31 +142,31 @@ def activated(op: Op, graph: ModelGraph, constants: Collection[str]) -> Activate
     inside = _RECURRENT.get(kind_of(op)) or _NAMED.get(kind_of(op))
     if inside is not None:
         return Activated(inside, op.output)
-    values, found = _after(op.output, graph, constants)
+    values, found = _after(op.output, resolution)
     if found is None and values:
         # A gate and what it gates, made by one layer and split apart.
-        parts = (_after(value, graph, constants)[1] for value in values)
+        parts = (_after(value, resolution)[1] for value in values)
         found = next((replace(part, part=True) for part in parts if part is not None), None)
     return found
 
 
-def _after(value: str, graph: ModelGraph, constants: Collection[str]) -> tuple[tuple[str, ...], Activated | None]:
+def _after(value: str, resolution: Resolution) -> tuple[tuple[str, ...], Activated | None]:
     """The activation on ``value``; or the values it is split into before any."""
-    consumers, outputs = graph.consumers, graph.outputs
+    consumers, outputs = resolution.readers, resolution.graph.outputs
     for _ in range(_FARTHEST):
         readers = consumers.get(value, ())
         if len(readers) > 1 or (readers and readers[0].type in _MEASURES):
-            readers = tuple([reader for reader in readers if reader.type not in _MEASURES])
+            readers = [reader for reader in readers if reader.type not in _MEASURES]
         if not readers or value in outputs:
             return (), None
         if len(readers) > 1:
             if all(kind_of(reader) == "Slice" for reader in readers):
                 return tuple(reader.output for reader in readers), None
-            return (), _spelled_out(value, readers, graph, constants)
+            return (), _spelled_out(value, readers, resolution)
         reader = readers[0]
         kind = kind_of(reader)
         if kind in _TRANSPARENT or kind in _ARITHMETIC:
-            if not _passes(reader, kind, value, constants):
+            if not _passes(reader, kind, value, resolution.constants):
                 return (), None
             value = reader.output
         elif kind in _NAMED:
@@ -190,17 +191,16 @@ def _passes(op: Op, kind: str, value: str, constants: Collection[str]) -> bool:
     return True
 
 
-def _spelled_out(
-    value: str, readers: tuple[Op, ...], graph: ModelGraph, constants: Collection[str]
-) -> Activated | None:
+def _spelled_out(value: str, readers: Sequence[Op], resolution: Resolution) -> Activated | None:
     """The activation written as several ops that all start at ``value`` and end in a product with it."""
+    constants = resolution.constants
     for reader in readers:
         if kind_of(reader) not in _SPELLED:
             continue
         seen = [kind_of(reader)]
         step = reader
         for _ in range(_FARTHEST):
-            followers = graph.consumers.get(step.output, ())
+            followers = resolution.readers.get(step.output, ())
             if len(followers) != 1:
                 break
             step = followers[0]
@@ -209,7 +209,7 @@ def _spelled_out(
             seen.append(kind_of(step))
             if kind_of(step) == "Mul" and not all(name in constants for name in step.inputs if name != seen[-2]):
                 found = _gate(seen)
-                if found and _leads_back(step, value, graph):
+                if found and _leads_back(step, value, resolution.graph):
                     return Activated(found, step.output)
     return None
 

@@ -51,12 +51,12 @@ def _aligned(item: Named, ride: Ride) -> Modulator:
     """A modulator with whose neurons it is aligned: what is added to a layer's own neurons is its bias."""
     of, kind = _modulated(ride, item), item.kind
     if kind == "elementwise" and of is not None and of.kind == "layer":
-        step = ride.resolution.steps[item.op.name]
+        step = item.uses[0].step
         kind = "bias" if isinstance(step, Rule) and step.kind == "sum" else kind
     return modulator(item, kind, None if of is None else of.name)
 
 
 def _modulated(ride: Ride, item: Named) -> Source | None:
-    name, aligned = item.op.name, ride.aligned
-    found = [aligned[name, use.operand] for use in item.uses if (name, use.operand) in aligned]
+    aligned = ride.aligned.get(item.op.name, {})
+    found = [aligned[use.operand] for use in item.uses if use.operand in aligned]
     return found[0] if found and (len(found) == 1 or all(source is found[0] for source in found)) else None

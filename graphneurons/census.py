@@ -37,9 +37,8 @@ def named(resolution: Resolution, found: Iterable[Use], part: str) -> list[Named
     ids = unique_ids([(op, uses[0].ref.name) for op, uses in groups])
     if part != "weight":
         return [Named(name, op, tuple(uses)) for name, (op, uses) in zip(ids, groups, strict=True)]
-    graph, constants = resolution.graph, resolution.constants
     return [
-        Named(name, op, tuple(uses), activation_of(op, graph, constants))
+        Named(name, op, tuple(uses), activation_of(op, resolution))
         for name, (op, uses) in zip(ids, groups, strict=True)
     ]
 
@@ -112,7 +111,7 @@ def _layers(
     alike: dict[tuple[str, ...], list[Named]] = {}
     for item in groups:
         name, op, found = item.id, item.op, item.uses
-        neurons, synapses, units = _sizes(resolution.steps[op.name], *[(use.operand, use.label) for use in found])
+        neurons, synapses, units = _sizes(found[0].step, *[(use.operand, use.label) for use in found])
         same = alike.setdefault(tuple([use.root for use in found]), [])
         layers.append(
             Layer(

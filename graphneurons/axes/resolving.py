@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from graphneurons.axes import planes
 from graphneurons.axes.dimensions import Dimensions, concrete_inputs, declared_shape
@@ -42,15 +43,38 @@ Made = Sequence[tuple[Shape, int]]
 @dataclass(frozen=True)
 class Resolution:
     """What the walk found. ``shapes`` misses values whose shape cannot be made concrete; ``constants`` are the values
-    that derive from stored tensors and shapes alone; ``steps`` is keyed by op name; ``running`` are the ops that make
-    anything else, in the order of the graph, with what they do."""
+    that derive from stored tensors and shapes alone; ``doings`` say what each op of the graph does; ``running`` are the
+    ops that make anything else, in the order of the graph, with what they do."""
 
     graph: ModelGraph
     shapes: Mapping[str, Shape]
     values: Values
     constants: frozenset[str] | set[str]
-    steps: Mapping[str, Step]
+    doings: Sequence[Doing]
     running: Sequence[tuple[Op, Doing]]
+
+    @cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """Op name -> what the op does."""
+        return {op.name: doing.step for op, doing in zip(self.graph.ops, self.doings, strict=True)}
+
+    @cached_property
+    def readers(self) -> Mapping[str, Sequence[Op]]:
+        """Name of an activation -> the running ops that read it, in graph order, each once."""
+        # Most have one: what an op reads alone shares one tuple of it.
+        readers: dict[str, Sequence[Op]] = {}
+        several: dict[str, list[Op]] = {}
+        for op, doing in self.running:
+            inputs, alone = op.inputs, (op,)
+            for index in doing.fed:
+                name = inputs[index]
+                first = readers.setdefault(name, alone)
+                if first is not alone:
+                    found = several.setdefault(name, [*first])
+                    if found[-1] is not op:
+                        found.append(op)
+        readers.update(several)
+        return readers
 
     def site(self, op: Op) -> Site:
         return site_of(op, self.graph, self.shapes, self.values, self.constants)
@@ -115,7 +139,7 @@ def resolve(
         _tell(walk, name)
     for name, ref in graph.weights.items():
         told[name] = tellings.setdefault((ref.shape, ref.dtype), len(tellings))
-    steps: dict[str, Step] = {}
+    doings: list[Doing] = []
     running: list[tuple[Op, Doing]] = []
     for op in graph.ops:
         like = (op.type, op.domain, op.version, id(op.attributes), len(op.outputs), *map(told.get, op.inputs))
@@ -124,15 +148,19 @@ def resolve(
         if found is not None:
             doing, made = found
             running.append((op, doing))
-            for name, (shape, telling) in zip(op.outputs, made, strict=True):
-                shapes_known[name] = shape
-                told[name] = telling
+            if len(made) == 1:
+                name = op.outputs[0]
+                shapes_known[name], told[name] = made[0]
+            else:
+                for name, (shape, telling) in zip(op.outputs, made, strict=True):
+                    shapes_known[name] = shape
+                    told[name] = telling
         else:
             doing = _settle(walk, op, like)
             if (output := op.output) and output not in walk.constants:
                 running.append((op, doing))
-        steps[op.name] = doing.step
-    return Resolution(graph, walk.shapes, walk.values, walk.constants, steps, running)
+        doings.append(doing)
+    return Resolution(graph, walk.shapes, walk.values, walk.constants, doings, running)
 
 
 def _tell(walk: _Walk, name: str) -> None:

@@ -113,10 +113,9 @@ def _followed(name: str, resolution: Resolution, found: Mapping[str, Constant]) 
 def weave(resolution: Resolution) -> Mapping[str, Constant]:
     """Follows stored tensors through every constant op of the graph: value name -> what it holds."""
     found: dict[str, Constant] = {}
-    for op in resolution.graph.ops:
+    for op, doing in zip(resolution.graph.ops, resolution.doings, strict=True):
         if op.output not in resolution.constants:
-            first = op.inputs[0] if op.inputs else ""
-            if first in found or first in resolution.constants:
+            if found or (isinstance(doing.step, Binding) and doing.step.rule.kind == "lookup"):
                 _choose(resolution, op, found)
             continue
         given = [_followed(name, resolution, found) for name in op.inputs]

@@ -23,7 +23,7 @@ from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import TooLargeError
 from graphneurons.axes.resolving import Doing, Resolution
 from graphneurons.axes.rules.site import NoRule
-from graphneurons.axes.steps import Featureless, Layout, Unknown, payload
+from graphneurons.axes.steps import Featureless, Layout, Step, Unknown, payload
 from graphneurons.axes.strands import Constant, Lost, Strand, constant_of
 from graphneurons.graph import Op, WeightRef
 
@@ -34,7 +34,7 @@ Part = Literal["weight", "lookup", "modulator", "unlabelled"]
 
 
 class Use(NamedTuple):
-    """One stored tensor at one operand of one op.
+    """One stored tensor at one operand of one op, and what the op does.
 
     ``part``: what it is there; ``kind``: of the layer or the modulator; ``stage``: which of the op's sums it makes;
     ``label``: the roles of the whole operand; ``weight``: the roles in the stored tensor's own axes (None where
@@ -42,6 +42,7 @@ class Use(NamedTuple):
     """
 
     op: Op
+    step: Step
     operand: int
     part: Part
     kind: str
@@ -68,10 +69,10 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
                 known[doing] = here if _holds_of_all(op, doing, here, resolution) else None
         else:
             inputs = op.inputs
-            for _, operand, part, kind, _, _, stage, label, told, _ in before:
+            for _, step, operand, part, kind, _, _, stage, label, told, _ in before:
                 name = inputs[operand]
                 ref = weights[name]
-                found.append(Use(op, operand, part, kind, name, ref, stage, label, _again(told, ref)))
+                found.append(Use(op, step, operand, part, kind, name, ref, stage, label, _again(told, ref)))
         if chosen and not chosen.isdisjoint(op.inputs):
             found += _picked_at(op, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
@@ -116,23 +117,25 @@ def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant
     constant = constant_of(name, resolution, woven)
     part, kind = role
     least = 0 if (isinstance(step, Unknown) and step.has_rule) or part == "weight" else 1
-    yield from _lost(op, index, kind, constant.lost, least)
+    yield from _lost(op, step, index, kind, constant.lost, least)
     if isinstance(step, Unknown):
-        yield from _unlabelled(op, index, constant.strands, step.reason, 0 if step.has_rule else 1)
+        yield from _unlabelled(op, step, index, constant.strands, step.reason, 0 if step.has_rule else 1)
         return
     try:
         label = _label(step, index, part, _shape(name, resolution))
         if part == "weight":
             label = unrepeated(label, constant.strands)
     except NoRule as error:
-        yield from _unlabelled(op, index, constant.strands, str(error), 0)
+        yield from _unlabelled(op, step, index, constant.strands, str(error), 0)
         return
     if part == "weight" and any(strand.ref.dtype == "string" for strand in constant.strands):
-        yield from (Use(op, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands)
+        yield from (
+            Use(op, step, index, "unlabelled", kind, s.root, s.ref, reason="it holds text") for s in constant.strands
+        )
         return
     stage = stage_of(step, index) if isinstance(step, Binding) else 0
     for strand, own in _parts(constant.strands, label, part, kind):
-        yield _told(Use(op, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
+        yield _told(Use(op, step, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
 
 
 def _picked_at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
@@ -146,12 +149,12 @@ def _picked_at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) ->
         try:
             label = label_operand(step, index)
         except NoRule as error:
-            yield from _unlabelled(op, index, woven[name].strands, str(error), 0)
+            yield from _unlabelled(op, step, index, woven[name].strands, str(error), 0)
             continue
         for strand in woven[name].strands:
             own = chosen(strand, label)
             if own is not None:
-                yield _told(Use(op, index, "weight", "experts", strand.root, strand.ref, 0, own), strand)
+                yield _told(Use(op, step, index, "weight", "experts", strand.root, strand.ref, 0, own), strand)
 
 
 def _role(op: Op, step: object, index: int, resolution: Resolution) -> tuple[Part, str] | None:
@@ -247,18 +250,20 @@ def _told(use: Use, strand: Strand) -> Use:
     try:
         weight = use_of(strand, label, use.operand)
     except (NoRule, TooLargeError) as error:
-        return Use(use.op, use.operand, "unlabelled", use.kind, use.root, use.ref, use.stage, None, None, str(error))
-    return Use(use.op, use.operand, use.part, use.kind, use.root, use.ref, use.stage, use.label, weight)
+        return use._replace(part="unlabelled", label=None, weight=None, reason=str(error))
+    return use._replace(weight=weight, reason="")
 
 
-def _unlabelled(op: Op, index: int, strands: tuple[Strand, ...], reason: str, least: int) -> Iterator[Use]:
+def _unlabelled(
+    op: Op, step: Step, index: int, strands: tuple[Strand, ...], reason: str, least: int
+) -> Iterator[Use]:
     """The strands nothing can be said of, but for those of ``least`` elements and fewer: constants that steer an op."""
     for strand in strands:
         if strand.is_numeric and strand.ref.elements > least:
-            yield Use(op, index, "unlabelled", "", strand.root, strand.ref, reason=reason)
+            yield Use(op, step, index, "unlabelled", "", strand.root, strand.ref, reason=reason)
 
 
-def _lost(op: Op, index: int, kind: str, lost: tuple[Lost, ...], least: int) -> Iterator[Use]:
+def _lost(op: Op, step: Step, index: int, kind: str, lost: tuple[Lost, ...], least: int) -> Iterator[Use]:
     for item in lost:
         if item.ref.elements > least and not (item.ref.dtype == "int32" and kind == "elementwise"):
-            yield Use(op, index, "unlabelled", kind, item.root, item.ref, reason=item.reason)
+            yield Use(op, step, index, "unlabelled", kind, item.root, item.ref, reason=item.reason)

@@ -46,7 +46,7 @@ def choose(analysis: Analysis, layer: Layer, *, after: bool) -> Chosen:
         raise UsageError("this analysis was not made by analyze(); analyze the model again", file=analysis.model.path)
     graph = analysis.graph
     op = _scaled_back(graph, graph.producer[layer.op.output])
-    found = activated(op, graph, resolution.constants)
+    found = activated(op, resolution)
     if found is None or found.part or found.name in _JOINT:
         value = _with_bias(analysis, resolution, layer, op)
         return Chosen(_quantized(graph, value) if after else value, None)

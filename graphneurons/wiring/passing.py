@@ -66,8 +66,8 @@ def follow(ride: Ride, op: Op, doing: Doing, passage: Passage, rider: Plane, rea
         data = np.arange(first, first + source.size, dtype=np.int64)
     out = passage.out
     ride.riders[op.outputs[0]] = rider if out is None else _seen(out, data, first)
-    for operand in passage.aligns:
-        ride.aligned[name, operand] = ride.registry.owner_of_run(first, data.size)
+    if passage.aligns:
+        ride.aligned[name] = dict.fromkeys(passage.aligns, ride.registry.owner_of_run(first, data.size))
 
 
 def _seen(view: View, data: Integers, first: int) -> Plane:

@@ -58,8 +58,8 @@ Alike = tuple[Doing, Shape, int, Sequence[int]]
 class Ride:
     """Everything a walk knows. ``readers``: op name -> one reader per sum of the op; ``modulated``: op name -> its
     modulator operands. Filled by the walk: ``arrived``: (op name, operand) -> what its synapses read; ``guests``:
-    (op name, operand) -> ids on the operands of products and attention without weights; ``aligned``: (op name, operand)
-    of a modulator -> whose neurons its elements modulate, None where they are of several."""
+    (op name, operand) -> ids on the operands of products and attention without weights; ``aligned``: op name ->
+    operand of a modulator -> whose neurons its elements modulate, None where they are of several."""
 
     resolution: Resolution
     readers: Mapping[str, Sequence[Reader]]
@@ -67,7 +67,7 @@ class Ride:
     registry: Registry
     modulated: Mapping[str, Sequence[int]] = field(default_factory=dict)
     fed_back: Mapping[str, Plane] = field(default_factory=dict)
-    aligned: dict[tuple[str, int], Source | None] = field(default_factory=dict)
+    aligned: dict[str, dict[int, Source | None]] = field(default_factory=dict)
     arrived: dict[tuple[str, int], Integers] = field(default_factory=dict)
     guests: dict[tuple[str, int], Rider] = field(default_factory=dict)
     riders: dict[str, Rider] = field(default_factory=dict)

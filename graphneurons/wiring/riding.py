@@ -47,7 +47,7 @@ _PLAIN = frozenset(
 def walk(ride: Ride, kept: frozenset[str]) -> None:
     """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
     graph = ride.resolution.graph
-    readers = graph.consumers
+    readers = ride.resolution.readers
     for value in graph.inputs:
         ride.riders[value.name] = _input(ride, value.name)
     riders, passages = ride.riders, ride.passages
@@ -126,7 +126,7 @@ def _align(ride: Ride, op: Op, step: Step, modulated: Sequence[int]) -> None:
             known[shape, axes] = _lined_up(step, op, index, shape, result)
         plane = known[shape, axes]
         if plane is not None:
-            ride.aligned[op.name, index] = modulated_source(ride.registry, plane)
+            ride.aligned.setdefault(op.name, {})[index] = modulated_source(ride.registry, plane)
 
 
 def _lined_up(step: Step, op: Op, index: int, shape: Shape, result: Plane) -> Plane | None:

@@ -39,6 +39,8 @@ def parts_played(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Mapping
 
 
 def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
+    if not ride.guests and all(layer.kind != "attention" for layer in layers):
+        return
     by_op: dict[str, list[str]] = {}
     for layer in layers:
         by_op.setdefault(layer.op.name, []).append(layer.id)

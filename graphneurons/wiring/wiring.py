@@ -75,7 +75,7 @@ def wire(
 
 
 def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str) -> Reader | None:
-    step = resolution.steps[named.op.name]
+    step = named.uses[0].step
     if not isinstance(step, Binding) or (kind == "lookup" and step.rule.kind != "lookup"):
         # A table picked by constant positions is a constant where it is added.
         return None
@@ -167,7 +167,7 @@ def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring
 
 def _groups(ride: Ride, named: Named, use: Use) -> int:
     """How many runs of channels one weight's neurons read apart from each other."""
-    step, label = ride.resolution.steps[named.op.name], use.label
+    step, label = use.step, use.label
     if label is None or not isinstance(step, Binding) or "shared" not in label.roles.values():
         return 1
     sender = next(item.sender for item in ride.readers[named.op.name] if item.sender.source.id == named.id)
