@@ -57,7 +57,7 @@ class Use(NamedTuple):
 def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
     """All uses, in graph order. Tables whose picked rows are weights (experts) are no lookups."""
     found: list[Use] = []
-    known: dict[Doing, Sequence[Use] | None] = {}
+    known: dict[Doing, Sequence[tuple[Use, WeightUse]] | None] = {}
     weights = resolution.graph.weights
     chosen = woven.keys() - resolution.constants
     for op, doing in resolution.running:
@@ -66,13 +66,15 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
             here = [use for index in doing.constants for use in _at(op, index, resolution, woven)]
             found += here
             if doing not in known:
-                known[doing] = here if _holds_of_all(op, doing, here, resolution) else None
+                told = [(use, use.weight) for use in here if use.weight is not None]
+                known[doing] = told if _holds_of_all(op, doing, here, resolution) else None
         else:
             inputs = op.inputs
-            for _, step, operand, part, kind, _, _, stage, label, told, _ in before:
-                name = inputs[operand]
+            for use, weight in before:
+                name = inputs[use.operand]
                 ref = weights[name]
-                found.append(Use(op, step, operand, part, kind, name, ref, stage, label, _again(told, ref)))
+                again = WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
+                found.append(Use(op, use.step, use.operand, use.part, use.kind, name, ref, use.stage, use.label, again))
         if chosen and not chosen.isdisjoint(op.inputs):
             found += _picked_at(op, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
@@ -101,11 +103,6 @@ def _holds_of_all(op: Op, doing: Doing, found: Sequence[Use], resolution: Resolu
         and all(op.inputs[index] in stored for index in doing.constants)
         and all(use.weight is not None for use in found)
     )
-
-
-def _again(weight: WeightUse | None, ref: WeightRef) -> WeightUse | None:
-    """What holds of ``weight``, of another tensor like it."""
-    return weight and WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
 
 
 def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:

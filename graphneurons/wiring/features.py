@@ -48,8 +48,8 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     # What rides in alike on ops that do the same arrives alike, and leaves them alike where shapes tell how.
     before: dict[Hashable, Sequence[Riding | None]] = {}
     for op, doing in resolution.running:
-        inputs = op.inputs
-        coming = [riding.get(inputs[index]) for index in doing.fed]
+        inputs, fed = op.inputs, doing.fed
+        coming = [riding.get(inputs[index]) for index in fed] if len(fed) != 1 else [riding.get(inputs[fed[0]])]
         if not any(coming):
             continue
         own = labels.get(op.name)

@@ -28,12 +28,12 @@ class Registry:
 
     def source(self, kind: SourceKind, name: str, size: int) -> Source:
         """The range of a source, new or as given before."""
-        known = self._known.get((kind, name))
+        key = (kind, name)
+        known = self._known.get(key)
         if known is not None and known.size == size:
             return known
-        made = Source(kind, name, self._end, size)
-        self._end += max(size, 1)
-        self._known[kind, name] = made
+        made = self._known[key] = Source(kind, name, self._end, size)
+        self._end += size or 1
         self._bases.append(made.base)
         self.sources.append(made)
         return made

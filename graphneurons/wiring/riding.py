@@ -44,8 +44,13 @@ _PLAIN = frozenset(
 )
 
 
+_SMALL = 64
+"""Ids a rider may have to be left where it is: to find out that nobody needs it takes longer than it is worth."""
+
+
 def walk(ride: Ride, kept: frozenset[str]) -> None:
-    """Rides every op of the graph once. Riders of values no later op needs are dropped, except those in ``kept``."""
+    """Rides every op of the graph once. Riders of values no later op needs are dropped where they are large, except
+    those in ``kept``."""
     graph = ride.resolution.graph
     readers = ride.resolution.readers
     for value in graph.inputs:
@@ -62,6 +67,8 @@ def walk(ride: Ride, kept: frozenset[str]) -> None:
             passage = passages.get(alike)
             if passage is not None:
                 follow(ride, op, doing, passage, rider, reading)
+                if rider.data.size <= _SMALL:
+                    continue
             else:
                 _ride(ride, op, doing)
                 if alike not in passages:
