@@ -54,10 +54,12 @@ def count(
 ) -> Analysis:
     """The analysis: ``found`` uses, of which ``weights`` make layers (of which some play one of ``roles``, by id) and
     ``tables`` lookups, recorded and summed up."""
-    attached: dict[str | None, dict[str, None]] = {}
+    attached: dict[str | None, tuple[str, ...]] = {}
     for modulator in modulators:
-        attached.setdefault(modulator.of, {})[modulator.kind] = None
-    layers = _layers(resolution, weights, roles, {name: tuple(kinds) for name, kinds in attached.items()})
+        kinds = attached.get(modulator.of, ())
+        if modulator.kind not in kinds:
+            attached[modulator.of] = (*kinds, modulator.kind)
+    layers = _layers(weights, roles, attached)
     unknown = [use for use in found if use.part == "unlabelled"]
     return Analysis(
         model=resolution.graph.info,
@@ -98,11 +100,10 @@ def _grouped(found: Iterable[Use]) -> list[Group]:
 
 
 def _weights(found: Iterable[Use]) -> tuple[WeightUse, ...]:
-    return tuple([use.weight for use in found if use.weight is not None])
+    return tuple([weight for use in found if (weight := use.weight) is not None])
 
 
 def _layers(
-    resolution: Resolution,
     groups: Sequence[Named],
     roles: Mapping[str, str],
     attached: Mapping[str | None, tuple[str, ...]],

@@ -13,7 +13,7 @@ _SUFFIXES = (".weight", "_weight", ".kernel", "/kernel", ".W", "_W", ".weight_qu
 def unique_ids(wanted: Sequence[tuple[Op, str]]) -> list[str]:
     """One id per (op, name of its first weight), in order; those that would be equal are told apart by the op's name,
     then by a number."""
-    first = [_readable(op, weight) for op, weight in wanted]
+    first = [".".join(op.scope) if op.scope else _readable(op, weight) for op, weight in wanted]
     shared = Counter(first)
     if len(shared) == len(first):
         return first
@@ -32,8 +32,6 @@ def unique_ids(wanted: Sequence[tuple[Op, str]]) -> list[str]:
 
 
 def _readable(op: Op, weight: str) -> str:
-    if op.scope:
-        return ".".join(op.scope)
     for suffix in _SUFFIXES:
         if weight.endswith(suffix) and len(weight) > len(suffix):
             return weight[: -len(suffix)]
