@@ -32,10 +32,15 @@ _THROUGH = frozenset({"map", "sum", "product", "select", "normalisation", "mix"}
 
 def parts_played(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Mapping[str, str]:
     """Layer id -> the part it plays, several joined by ``+`` in the order of `ORDER`."""
-    found: dict[str, set[str]] = {}
+    found: dict[str, str] = {}
+    several: dict[str, set[str]] = {}
     for part, layer in (*_attention(ride, wiring, layers), *_mlp(wiring, layers)):
-        found.setdefault(layer, set()).add(part)
-    return {layer: "+".join(part for part in ORDER if part in parts) for layer, parts in found.items()}
+        first = found.setdefault(layer, part)
+        if first != part:
+            several.setdefault(layer, {first}).add(part)
+    for layer, parts in several.items():
+        found[layer] = "+".join(part for part in ORDER if part in parts)
+    return found
 
 
 def _attention(ride: Ride, wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
@@ -210,6 +215,12 @@ def _mlp(wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
         if behind is None:
             continue
         keys, gates = behind
+        if not gates and len(keys) == 1:
+            before = by_id.get(keys[0])
+            if before is not None and before.kind in _BLOCKS and _is_hidden(before):
+                yield "mlp_value", layer.id
+                yield "mlp_key", keys[0]
+            continue
         modified = [by_id[name] for name in (*gates, *keys) if name in by_id]
         if not any(_is_hidden(item) for item in modified) or any(item.kind not in _BLOCKS for item in modified):
             continue

@@ -18,7 +18,7 @@ from graphneurons.axes.uses import Use
 from graphneurons.graph import CONTROL, Op
 from graphneurons.wiring.arriving import brought, given_constant, groups_of
 from graphneurons.wiring.features import find_features
-from graphneurons.wiring.records import Integers, Junction, Synapses, Wiring
+from graphneurons.wiring.records import Integers, Junction, SourceKind, Synapses, Wiring
 from graphneurons.wiring.registry import Registry
 from graphneurons.wiring.rides import Reader, Ride
 from graphneurons.wiring.riding import walk
@@ -48,10 +48,12 @@ def wire(
     """
     registry = Registry()
     readers: dict[str, list[Reader]] = {}
-    for named, kind in [*((item, "layer") for item in layers), *((item, "lookup") for item in lookups)]:
-        reader = _reader(resolution, registry, named, kind)
-        if reader is not None:
-            readers.setdefault(named.op.name, []).append(reader)
+    kinds: Sequence[tuple[SourceKind, Sequence[Named]]] = (("layer", layers), ("lookup", lookups))
+    for kind, items in kinds:
+        for named in items:
+            reader = _reader(registry, named, kind)
+            if reader is not None:
+                readers.setdefault(named.op.name, []).append(reader)
     labels: dict[str, Mapping[int, OperandLabel]] = {
         name: found[0].labels if len(found) == 1 else {i: label for each in found for i, label in each.labels.items()}
         for name, found in readers.items()
@@ -74,15 +76,15 @@ def wire(
     return _gathered(ride, layers, registry), ride
 
 
-def _reader(resolution: Resolution, registry: Registry, named: Named, kind: str) -> Reader | None:
-    step = named.uses[0].step
+def _reader(registry: Registry, named: Named, kind: SourceKind) -> Reader | None:
+    first = named.uses[0]
+    step = first.step
     if not isinstance(step, Binding) or (kind == "lookup" and step.rule.kind != "lookup"):
         # A table picked by constant positions is a constant where it is added.
         return None
-    stage = named.uses[0].stage
+    stage = first.stage
     labels, factors, size, copies = _reading(step, kind, stage, *[(use.operand, use.label) for use in named.uses])
-    source = registry.source("layer" if kind == "layer" else "lookup", named.id, size)
-    return Reader(labels, Sender(source, factors, stage, copies))
+    return Reader(labels, Sender(registry.source(kind, named.id, size), factors, stage, copies))
 
 
 @lru_cache(maxsize=8192)
@@ -153,12 +155,13 @@ def _gathered(ride: Ride, layers: Sequence[Named], registry: Registry) -> Wiring
     synapses: dict[str, tuple[Synapses, ...]] = {}
     for named in layers:
         name, op = named.id, named.op.name
-        told = [use for use in named.uses if use.weight is not None]
-        found = [
-            Synapses(name, at, arrived, _groups(ride, named, use))
-            for at, use in enumerate(told)
-            if (arrived := ride.arrived.get((op, use.operand))) is not None
-        ]
+        found, at = [], 0
+        for use in named.uses:
+            if use.weight is not None:
+                arrived = ride.arrived.get((op, use.operand))
+                if arrived is not None:
+                    found.append(Synapses(name, at, arrived, _groups(ride, named, use)))
+                at += 1
         synapses[name] = tuple(found)
     junctions = {junction.id for junction in registry.junctions}
     sources = tuple(s for s in registry.sources if s.kind != "junction" or s.id in junctions)
