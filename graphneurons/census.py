@@ -207,8 +207,12 @@ def _by_operand(uses: Sequence[Use]) -> Iterable[Sequence[Use]]:
 def _elements(found: Iterable[Use]) -> Mapping[str, int]:
     """Stored tensor -> how many numbers it holds; packed ones count what they unpack to."""
     elements: dict[str, int] = {}
+    sizes: dict[tuple[int, ...], int] = {}
     for use in found:
-        label, size = use.label, use.ref.elements
+        label, shape = use.label, use.ref.shape
+        size = sizes.get(shape)
+        if size is None:
+            size = sizes[shape] = prod(shape)
         if label is not None and label.packed is not None and use.part == "weight":
             size = label.neurons * label.synapses_per_neuron
         elements[use.root] = max(size, elements.get(use.root, 0))

@@ -113,8 +113,11 @@ def _followed(name: str, resolution: Resolution, found: Mapping[str, Constant]) 
 def weave(resolution: Resolution) -> Mapping[str, Constant]:
     """Follows stored tensors through every constant op of the graph: value name -> what it holds."""
     found: dict[str, Constant] = {}
+    running = iter([op for op, _ in resolution.running])
+    next_running = next(running, None)
     for op, doing in zip(resolution.graph.ops, resolution.doings, strict=True):
-        if op.output not in resolution.constants:
+        if op is next_running:
+            next_running = next(running, None)
             if found or (isinstance(doing.step, Binding) and doing.step.rule.kind == "lookup"):
                 _choose(resolution, op, found)
             continue
