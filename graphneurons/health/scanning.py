@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from math import prod
 from typing import NamedTuple
 
@@ -29,7 +29,6 @@ from graphneurons.health.statistics import (
 from graphneurons.health.summing import Chunk, Entries, channels_of, statistics_of
 from graphneurons.health.undense import counts_of, filled, sparse
 from graphneurons.health.weights import Weight, check_present, limit, prepared
-from graphneurons.health.working import Handed, Workers
 from graphneurons.load.dtypes import BITS, stored_bytes
 
 THREADS = 2
@@ -57,9 +56,12 @@ def scan(analysis: Analysis, *, layers: Iterable[str] | None = None, progress: P
     for uses in (holder.weights for holders in (chosen, lookups, modulators) for holder in holders):
         for use in uses:
             check_present(use)
-    with Files() as files, Workers[Chunk](THREADS) as workers:
-        run = _Run(analysis, files, workers, progress or (lambda done, to_do: None))
-        return run.health(chosen, lookups, modulators)
+    with Files() as files, ThreadPoolExecutor(THREADS, "health") as pool:
+        run = _Run(analysis, files, pool, progress or (lambda done, to_do: None))
+        try:
+            return run.health(chosen, lookups, modulators)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _chosen(analysis: Analysis, layers: Iterable[str] | None) -> list[Layer]:
@@ -102,13 +104,13 @@ class _Target(NamedTuple):
 class _Run:
     analysis: Analysis
     files: Files
-    workers: Workers[Chunk]
+    pool: ThreadPoolExecutor
     progress: Progress
     done: int = 0
     to_do: int = 0
     results: dict[Key, _Result | str] = field(default_factory=dict)
     begun: set[Key] = field(default_factory=set)
-    pending: deque[tuple[_Task, Handed[Chunk], int]] = field(default_factory=deque)
+    pending: deque[tuple[_Task, Future[Chunk], int]] = field(default_factory=deque)
     waiting: deque[_Target] = field(default_factory=deque)
     layers: list[LayerHealth] = field(default_factory=list)
     lookups: list[WeightHealth] = field(default_factory=list)
@@ -182,13 +184,12 @@ class _Run:
         for number, piece in enumerate(pieces):
             while len(self.pending) >= _PENDING:
                 self._take()
-            handed = self.workers.hand_out(partial(weight.sum, *piece))
-            self.pending.append((task, handed, share + (rest if not number else 0)))
+            self.pending.append((task, self.pool.submit(weight.sum, *piece), share + (rest if not number else 0)))
 
     def _take(self) -> None:
         """Adds the oldest piece that was handed out: always in the same order, so that sums round alike."""
-        task, handed, size = self.pending.popleft()
-        _add(task.whole, handed.result())
+        task, future, size = self.pending.popleft()
+        _add(task.whole, future.result())
         task.left -= 1
         self._advance(size)
         if not task.left:
