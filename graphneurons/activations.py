@@ -164,7 +164,7 @@ def _after(value: str, resolution: Resolution) -> tuple[tuple[str, ...], Activat
                 return tuple(reader.output for reader in readers), None
             return (), _spelled_out(value, readers, resolution)
         reader = readers[0]
-        kind = kind_of(reader) if reader.domain else reader.type
+        kind = kind_of(reader)
         if kind in _TRANSPARENT or kind in _ARITHMETIC:
             if not _passes(reader, kind, value, resolution.constants):
                 return (), None

@@ -59,4 +59,4 @@ def _aligned(item: Named, ride: Ride) -> Modulator:
 def _modulated(ride: Ride, item: Named) -> Source | None:
     aligned = ride.aligned.get(item.op.name, {})
     found = [aligned[use.operand] for use in item.uses if use.operand in aligned]
-    return found[0] if found and (len(found) == 1 or all(source is found[0] for source in found)) else None
+    return found[0] if found and all(source is found[0] for source in found) else None

@@ -15,9 +15,6 @@ from graphneurons.axes.values import Array, Operands, Values
 from graphneurons.errors import RuleError
 from graphneurons.graph import CONTROL, ModelGraph, Op
 
-MOST_COMPARED = 64
-"""Elements of a known value up to which ops are found alike by its numbers, not by its name."""
-
 FOLD_BUDGET = 1 << 24
 """Elements that are folded in one model, all together."""
 
@@ -250,16 +247,10 @@ def _contents(walk: _Walk, op: Op, asked: Asked) -> Contents:
 
 
 def _content(walk: _Walk, name: str) -> int:
-    """The number that stands for the numbers in value ``name``: one for all that hold the same, but for those that are
-    too many to be compared, which are told apart by name."""
+    """The number that stands for the numbers in value ``name``: one for all that hold the same."""
     known = walk.contents.get(name)
     if known is None:
-        array = walk.values.get(name) if name else None
-        telling: Hashable = None
-        if array is not None:
-            few = array.size <= MOST_COMPARED
-            telling = (array.dtype.str, array.shape, array.tobytes()) if few else name
-        known = walk.contents[name] = walk.tellings.setdefault(telling, len(walk.tellings))
+        known = walk.contents[name] = walk.tellings.setdefault(walk.values.likeness(name), len(walk.tellings))
     return known
 
 

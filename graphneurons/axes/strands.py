@@ -20,7 +20,7 @@ from graphneurons.axes.notation import Rule
 from graphneurons.axes.planes import Plane
 from graphneurons.axes.resolving import Resolution
 from graphneurons.axes.rules.site import NoRule, Shape, Site
-from graphneurons.axes.steps import Layout, Unknown, payload
+from graphneurons.axes.steps import Layout, Step, Unknown, payload
 from graphneurons.graph import Filled, Op, WeightRef
 
 MOST_STRANDS = 64
@@ -119,12 +119,12 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
         if op is next_running:
             next_running = next(running, None)
             if found or (isinstance(doing.step, Binding) and doing.step.rule.kind == "lookup"):
-                _choose(resolution, op, found)
+                _choose(resolution, op, doing.step, found)
             continue
         given = [_followed(name, resolution, found) for name in op.inputs]
         lost = tuple(item for constant in given for item in constant.lost)
         try:
-            made = _through(resolution, op, given)
+            made = _through(resolution, op, doing.step, given)
         except (NoRule, planes.TooLargeError) as error:
             roots = [strand for constant in given for strand in constant.strands]
             lost += tuple(Lost(strand.root, strand.ref, f"{op.qualified} {op.name!r}: {error}") for strand in roots)
@@ -138,9 +138,8 @@ def weave(resolution: Resolution) -> Mapping[str, Constant]:
     return found
 
 
-def _choose(resolution: Resolution, op: Op, found: dict[str, Constant]) -> None:
+def _choose(resolution: Resolution, op: Op, step: Step, found: dict[str, Constant]) -> None:
     """Follows rows of a stored tensor that the running model picks (the weights of the experts it asks for)."""
-    step = resolution.steps[op.name]
     first = op.inputs[0] if op.inputs else ""
     shape = resolution.shapes.get(op.output)
     strands: list[Strand] = []
@@ -185,7 +184,9 @@ def _row_of(strand: Strand, step: Binding, shape: Shape) -> Strand | None:
     )
 
 
-def _through(resolution: Resolution, op: Op, given: Sequence[Constant]) -> list[tuple[Strand, ...]]:
+def _through(
+    resolution: Resolution, op: Op, step: Step, given: Sequence[Constant]
+) -> list[tuple[Strand, ...]]:
     """The strands of every output of a constant op."""
     if op.type == "ConstantOfShape" and not op.domain and op.inputs[0] in resolution.graph.weights:
         return [_generated(resolution, op)]
@@ -196,7 +197,6 @@ def _through(resolution: Resolution, op: Op, given: Sequence[Constant]) -> list[
         raise NoRule(
             f"{len(strands)} stored tensors meet in one constant, more than the {MOST_STRANDS} that are followed"
         )
-    step = resolution.steps[op.name]
     if isinstance(step, Unknown):
         raise NoRule(step.reason)
     shapes = [resolution.shapes.get(name) for name in op.outputs]

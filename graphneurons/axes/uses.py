@@ -63,7 +63,7 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
     for op, doing in resolution.running:
         before = known.get(doing)
         if before is None:
-            here = [use for index in doing.constants for use in _at(op, index, resolution, woven)]
+            here = [use for index in doing.constants for use in _at(op, doing.step, index, resolution, woven)]
             found += here
             if doing not in known:
                 told = [(use, use.weight) for use in here if use.weight is not None]
@@ -76,7 +76,7 @@ def uses(resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]
                 again = WeightUse(ref, weight.input, weight.axes, weight.part, weight.elements)
                 found.append(Use(op, use.step, use.operand, use.part, use.kind, name, ref, use.stage, use.label, again))
         if chosen and not chosen.isdisjoint(op.inputs):
-            found += _picked_at(op, resolution, woven)
+            found += _picked_at(op, doing.step, resolution, woven)
     experts = {use.root for use in found if use.kind == "experts"}
     read = {use.root for use in found if use.part == "weight"}
     return (
@@ -105,9 +105,9 @@ def _holds_of_all(op: Op, doing: Doing, found: Sequence[Use], resolution: Resolu
     )
 
 
-def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+def _at(op: Op, step: Step, index: int, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
     """The uses at one operand that is constant."""
-    step, name = resolution.steps[op.name], op.inputs[index]
+    name = op.inputs[index]
     role = _role(op, step, index, resolution)
     if role is None:
         return
@@ -135,9 +135,8 @@ def _at(op: Op, index: int, resolution: Resolution, woven: Mapping[str, Constant
         yield _told(Use(op, step, index, own[0], own[1], strand.root, strand.ref, stage, label), strand)
 
 
-def _picked_at(op: Op, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
+def _picked_at(op: Op, step: Step, resolution: Resolution, woven: Mapping[str, Constant]) -> Iterator[Use]:
     """Weights that the running model picked from a stored tensor, where they meet an activation."""
-    step = resolution.steps[op.name]
     if not isinstance(step, Binding) or step.rule.kind not in CONTRACTING:
         return
     for index, name in enumerate(op.inputs):

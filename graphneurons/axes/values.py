@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -14,6 +14,9 @@ Array = npt.NDArray[Any]
 
 LARGEST_VALUE = 1 << 20
 """Elements a value may have that is read or computed ahead."""
+
+MOST_COMPARED = 64
+"""Elements of a known value up to which ops are found alike by its numbers, not by its name."""
 
 LARGEST_FLOAT_VALUE = 16
 """Elements a stored floating-point tensor may have to be read as a number (a scale, a factor of Resize)."""
@@ -39,6 +42,13 @@ class Values(Mapping[str, Array]):
         if found is None and name in self._stored and name not in self._known:
             found = self._known[name] = _read(self._stored[name])
         return default if found is None else found
+
+    def likeness(self, name: str) -> Hashable:
+        """Equal for values that hold the same numbers; those of more than `MOST_COMPARED` are told apart by name."""
+        array = self.get(name) if name else None
+        if array is None or array.size > MOST_COMPARED:
+            return None if array is None else name
+        return array.dtype.str, array.shape, array.tobytes()
 
     def set(self, name: str, array: Array) -> None:
         self._known[name] = array

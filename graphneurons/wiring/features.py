@@ -48,8 +48,8 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
     # What rides in alike on ops that do the same arrives alike, and leaves them alike where shapes tell how.
     before: dict[Hashable, Sequence[Riding | None]] = {}
     for op, doing in resolution.running:
-        inputs, fed = op.inputs, doing.fed
-        coming = [riding.get(inputs[index]) for index in fed] if len(fed) != 1 else [riding.get(inputs[fed[0]])]
+        inputs = op.inputs
+        coming = [riding.get(inputs[index]) for index in doing.fed]
         if not any(coming):
             continue
         own = labels.get(op.name)
@@ -61,7 +61,7 @@ def find_features(resolution: Resolution, labels: Mapping[str, Mapping[int, Oper
                 made = _leaving(resolution, op, doing.step, items)
             else:
                 made = ()
-                _note(resolution, op, own, items, found)
+                _note(resolution, op, doing.step, own, items, found)
             if own is not None or told_by_shapes(op, doing.step):
                 before[alike] = made
         for name, leaving in zip(op.outputs, made, strict=False):
@@ -81,7 +81,7 @@ def _leaving(resolution: Resolution, op: Op, step: Step, coming: Sequence[Riding
         passed = _unmoved(step, op, coming, resolution.shapes)
         if passed is not None:
             return [passed if name == op.output else None for name in op.outputs]
-    left = dict(_moved(resolution, op, coming))
+    left = dict(_moved(resolution, op, step, coming))
     return [left.get(name) for name in op.outputs]
 
 
@@ -100,11 +100,11 @@ def _unmoved(step: Rule, op: Op, coming: Sequence[Riding | None], shapes: Mappin
 def _note(
     resolution: Resolution,
     op: Op,
+    step: Step,
     labels: Mapping[int, OperandLabel],
     given: Sequence[Riding | None],
     found: dict[str, list[tuple[int, ...]]],
 ) -> None:
-    step = resolution.steps[op.name]
     if not isinstance(step, Binding):
         return
     constant = given_constant(resolution, op)
@@ -124,10 +124,9 @@ def _note(
                 found.setdefault(name, []).append(tuple(sorted(set(axes))))
 
 
-def _moved(resolution: Resolution, op: Op, coming: Sequence[Riding | None]) -> list[tuple[str, Riding]]:
+def _moved(resolution: Resolution, op: Op, step: Step, coming: Sequence[Riding | None]) -> list[tuple[str, Riding]]:
     """What rides in on the operands, as it leaves in every output. An axis that comes in on several of them is carried
     once where the op only moves elements, and once per operand elsewhere; the first to arrive counts."""
-    step = resolution.steps[op.name]
     made: list[tuple[str, dict[Key, Plane]]] = [(name, {}) for name in op.outputs]
     if isinstance(step, Layout):
         carried = payload(op)

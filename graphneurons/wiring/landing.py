@@ -19,9 +19,6 @@ from graphneurons.axes.values import Operands
 from graphneurons.graph import Op
 from graphneurons.wiring.factoring import common_factors, is_plain, shared_out
 
-MOST_COMPARED = 64
-"""Elements of a known value up to which ops are found alike by its numbers, not by its name."""
-
 
 @dataclass(frozen=True, eq=False)
 class Landed:
@@ -117,15 +114,7 @@ class Landings:
         return found
 
     def _numbers(self, op: Op, asked: Sequence[int]) -> Hashable:
-        told: list[Hashable] = []
-        for index in asked:
-            name = op.inputs[index]
-            array = self._resolution.values.get(name) if name else None
-            if array is None or array.size > MOST_COMPARED:
-                told.append(None if array is None else name)
-            else:
-                told.append((array.dtype.str, array.shape, array.tobytes()))
-        return tuple(told)
+        return tuple([self._resolution.values.likeness(op.inputs[index]) for index in asked])
 
 
 def _landing(op: Op, site: Site, carried: Sequence[int], known: Mapping[str, Shape]) -> Landing:

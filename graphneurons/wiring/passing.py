@@ -32,6 +32,7 @@ def passenger(ride: Ride, op: Op, doing: Doing) -> Plane | None:
 
 
 _MEETING: Mapping[str, JunctionKind] = {"sum": "sum", "product": "product"}
+"""Kinds of rules that only add or multiply what meets in them, and of the junction that is."""
 
 
 def meets(ride: Ride, op: Op, doing: Doing) -> bool:

@@ -215,12 +215,6 @@ def _mlp(wiring: Wiring, layers: Sequence[Named]) -> Iterator[tuple[str, str]]:
         if behind is None:
             continue
         keys, gates = behind
-        if not gates and len(keys) == 1:
-            before = by_id.get(keys[0])
-            if before is not None and before.kind in _BLOCKS and _is_hidden(before):
-                yield "mlp_value", layer.id
-                yield "mlp_key", keys[0]
-            continue
         modified = [by_id[name] for name in (*gates, *keys) if name in by_id]
         if not any(_is_hidden(item) for item in modified) or any(item.kind not in _BLOCKS for item in modified):
             continue
