@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
@@ -212,18 +212,7 @@ class ModelGraph:
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Op, ...]]:
         """Value name -> the ops that read it, in graph order, each once."""
-        # Most values have one reader: what an op reads alone shares one tuple of it.
-        readers: dict[str, tuple[Op, ...]] = {}
-        several: dict[str, list[Op]] = {}
-        for op in self.ops:
-            alone = (op,)
-            for name in op.inputs:
-                first = readers.setdefault(name, alone)
-                if first is not alone:
-                    found = several.setdefault(name, [*first])
-                    if found[-1] is not op:
-                        found.append(op)
-        readers.update((name, tuple(found)) for name, found in several.items())
+        readers = readers_of((op, op.inputs) for op in self.ops)
         readers.pop("", None)
         return readers
 
@@ -278,3 +267,20 @@ class ModelGraph:
                 if name:
                     graph.add_edge(node, add_value(name), output=index)
         return graph
+
+
+def readers_of(reading: Iterable[tuple[Op, Iterable[str]]]) -> dict[str, tuple[Op, ...]]:
+    """Value name -> the ops that read it, each once, of ops in order with the names each reads."""
+    # Most values have one reader: what an op reads alone shares one tuple of it.
+    readers: dict[str, tuple[Op, ...]] = {}
+    several: dict[str, list[Op]] = {}
+    for op, names in reading:
+        alone = (op,)
+        for name in names:
+            first = readers.setdefault(name, alone)
+            if first is not alone:
+                found = several.setdefault(name, [*first])
+                if found[-1] is not op:
+                    found.append(op)
+    readers.update((name, tuple(found)) for name, found in several.items())
+    return readers

@@ -13,7 +13,7 @@ from graphneurons.axes.rules.site import NoRule, Shape, Site
 from graphneurons.axes.steps import Step, Unknown, site_of, step_of
 from graphneurons.axes.values import Array, Operands, Values
 from graphneurons.errors import RuleError
-from graphneurons.graph import CONTROL, ModelGraph, Op
+from graphneurons.graph import CONTROL, ModelGraph, Op, readers_of
 
 FOLD_BUDGET = 1 << 24
 """Elements that are folded in one model, all together."""
@@ -58,20 +58,7 @@ class Resolution:
     @cached_property
     def readers(self) -> Mapping[str, Sequence[Op]]:
         """Name of an activation -> the running ops that read it, in graph order, each once."""
-        # Most have one: what an op reads alone shares one tuple of it.
-        readers: dict[str, Sequence[Op]] = {}
-        several: dict[str, list[Op]] = {}
-        for op, doing in self.running:
-            inputs, alone = op.inputs, (op,)
-            for index in doing.fed:
-                name = inputs[index]
-                first = readers.setdefault(name, alone)
-                if first is not alone:
-                    found = several.setdefault(name, [*first])
-                    if found[-1] is not op:
-                        found.append(op)
-        readers.update(several)
-        return readers
+        return readers_of((op, [op.inputs[index] for index in doing.fed]) for op, doing in self.running)
 
     def site(self, op: Op) -> Site:
         return site_of(op, self.graph, self.shapes, self.values, self.constants)
